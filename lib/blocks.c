@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking blocks and giving them back. */
+#include "pool.h"
+
+#include "os.h"
+
+#include <string.h>
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+
+/*
+ * Takes up to count blocks, from the depot first and then such as were never
+ * handed out: blocks[*first_new] and all behind it are of the latter kind.
+ * With the lock held.  Returns how many.
+ */
+static size_t take(mempool *pool, void **blocks, size_t count, size_t *first_new)
+{
+  struct depot *depot = pool->depot;
+  bool guard = (pool_mode(pool) & MODE_GUARD) != 0;
+  size_t taken = 0;
+  void *block;
+  while (taken < count && (block = depot_take(depot)) != NULL)
+    blocks[taken++] = block;
+  *first_new = taken;
+  while (taken < count && depot->fresh < pool->geometry.capacity) {
+    block = geometry_address(&pool->geometry, depot->fresh);
+    if (guard)
+      mempool__canary_set(pool, depot->fresh);
+    depot_take_fresh(depot, block);
+    blocks[taken++] = block;
+  }
+  pool->alloc_count += taken;
+  return taken;
+}
+
+/*
+ * The long way of every allocation: takes at least `least` and at most
+ * `count` blocks, or none.  If there are too few, *waiter joins the queue in
+ * the same breath, unless waiter is NULL.  Returns how many were taken, and in
+ * *status why there were none.
+ */
+static size_t take_between(mempool *pool, void **blocks, size_t least, size_t count, struct waiter *waiter,
+                           mempool_status *status)
+{
+  size_t taken = 0;
+  size_t first_new = 0;
+  *status = MEMPOOL_OK;
+  pool_enter(pool);
+  if ((pool_mode(pool) & MODE_CLOSED) != 0) {
+    *status = MEMPOOL_E_CLOSED;
+  } else if (pool_available(pool) >= least) {
+    taken = take(pool, blocks, count, &first_new);
+  } else {
+    *status = MEMPOOL_E_EXHAUSTED;
+    if (waiter != NULL)
+      mempool__waiters_join(&pool->waiters, waiter);
+    else
+      pool->failed_allocs++;
+  }
+  pool_leave(pool);
+  if ((pool_mode(pool) & MODE_ZERO_FIRST) != 0) {
+    for (; first_new < taken; first_new++)
+      memset(blocks[first_new], 0, pool->block_size);
+  }
+  return taken;
+}
+
+static __attribute__((noinline)) void *alloc_long(mempool *pool)
+{
+  void *block = NULL;
+  mempool_status status;
+  (void)take_between(pool, &block, 1, 1, NULL, &status);
+  return block;
+}
+
+void *mempool_alloc(mempool *pool)
+{
+  void *block;
+  if (pool == NULL)
+    return NULL;
+  block = depot_take(&pool->shortcut);
+  return likely(block != NULL) ? block : alloc_long(pool);
+}
+
+mempool_status mempool_alloc_bulk(mempool *pool, void **blocks, size_t count)
+{
+  mempool_status status;
+  if (pool == NULL || (blocks == NULL && count != 0))
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  (void)take_between(pool, blocks, count, count, NULL, &status);
+  return status;
+}
+
+size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t count)
+{
+  mempool_status status;
+  if (pool == NULL || blocks == NULL || count == 0)
+    return 0;
+  return take_between(pool, blocks, 1, count, NULL, &status);
+}
+
+static int64_t deadline_after(int64_t timeout_ns)
+{
+  int64_t now_ns;
+  if (timeout_ns < 0)
+    return OS_NEVER;
+  now_ns = mempool__os_now_ns();
+  return timeout_ns < OS_NEVER - now_ns ? now_ns + timeout_ns : OS_NEVER;
+}
+
+/* The rest of a wait, once the waiter has joined the queue. */
+static mempool_status wait_for_block(mempool *pool, void **block, struct waiter *waiter, int64_t deadline_ns)
+{
+  switch (mempool__waiter_sleep(&pool->waiters, waiter, &pool->lock, deadline_ns)) {
+  case WAITER_SERVED:
+    *block = waiter->block;
+    return MEMPOOL_OK;
+  case WAITER_CLOSED:
+    return MEMPOOL_E_CLOSED;
+  default:
+    pool_enter(pool);
+    pool->failed_allocs++;
+    pool_leave(pool);
+    return MEMPOOL_E_TIMED_OUT;
+  }
+}
+
+mempool_status mempool_alloc_wait(mempool *pool, void **block, int64_t timeout_ns)
+{
+  struct waiter waiter;
+  mempool_status status;
+  bool alone;
+  if (block != NULL)
+    *block = NULL;
+  if (pool == NULL || block == NULL)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  alone = (pool_mode(pool) & MODE_LOCKED) == 0;
+  (void)take_between(pool, block, 1, 1, timeout_ns == 0 || alone ? NULL : &waiter, &status);
+  if (status != MEMPOOL_E_EXHAUSTED || timeout_ns == 0)
+    return status;
+  if (!alone)
+    return wait_for_block(pool, block, &waiter, deadline_after(timeout_ns));
+  if (timeout_ns < 0)
+    return status;
+  mempool__os_sleep_until(deadline_after(timeout_ns));
+  return MEMPOOL_E_TIMED_OUT;
+}
+
+/* Whether a block may be freed.  With the lock held. */
+static mempool_status judge(mempool *pool, const void *block, uintptr_t index)
+{
+  mempool_status status = MEMPOOL_OK;
+  if (index >= pool->geometry.capacity)
+    status = MEMPOOL_E_FOREIGN_BLOCK;
+  else if (index >= pool->depot->fresh || depot_is_free(pool->depot, block, index) ||
+           depot_is_held(pool->depot, index))
+    status = MEMPOOL_E_DOUBLE_FREE;
+  if (status != MEMPOOL_OK)
+    pool->refused_frees++;
+  return status;
+}
+
+/*
+ * Puts a block where it is wanted: into the hands of the first waiter, whose
+ * word the caller wakes once the lock is released, else into the depot (NULL).
+ */
+static atomic_u32 *give_back(mempool *pool, void *block, uintptr_t index)
+{
+  if (pool->waiters.first != NULL) {
+    if (depot_is_held(pool->depot, index))
+      depot_unhold(pool->depot, index);
+    pool->alloc_count++;
+    return mempool__waiters_serve(&pool->waiters, block);
+  }
+  depot_give(pool->depot, block, index);
+  return NULL;
+}
+
+static void leave_and_wake(mempool *pool, atomic_u32 *word)
+{
+  pool_leave(pool);
+  if (word != NULL)
+    mempool__os_wake(word);
+}
+
+/* Frees one block that is to be looked over or wiped, which isn't done with the lock held. */
+static mempool_status free_with_care(mempool *pool, void *block)
+{
+  uintptr_t index = geometry_index(&pool->geometry, block);
+  uint32_t mode = pool_mode(pool);
+  mempool_status status;
+  pool_enter(pool);
+  status = judge(pool, block, index);
+  if (status == MEMPOOL_OK)
+    depot_hold(pool->depot, index);
+  pool_leave(pool);
+  if (status != MEMPOOL_OK)
+    return status;
+  if ((mode & MODE_GUARD) != 0 && !mempool__canary_whole(pool, index)) {
+    status = MEMPOOL_E_CORRUPTED;
+    mempool__canary_set(pool, index);
+  }
+  if ((mode & MODE_ZERO) != 0)
+    memset(block, 0, pool->block_size);
+  pool_enter(pool);
+  leave_and_wake(pool, give_back(pool, block, index));
+  return status;
+}
+
+/*
+ * Frees the blocks from the array's start up to the first that goes to a
+ * waiter, who is to be woken without the lock.  Returns how many it was done
+ * with, and stores the first error met in *status if that is MEMPOOL_OK.
+ */
+static size_t free_up_to_waiter(mempool *pool, void *const *blocks, size_t count, mempool_status *status)
+{
+  atomic_u32 *word = NULL;
+  size_t i;
+  pool_enter(pool);
+  for (i = 0; i < count && word == NULL; i++) {
+    uintptr_t index = geometry_index(&pool->geometry, blocks[i]);
+    mempool_status judgement;
+    if (blocks[i] == NULL)
+      continue;
+    judgement = judge(pool, blocks[i], index);
+    if (judgement == MEMPOOL_OK)
+      word = give_back(pool, blocks[i], index);
+    else if (*status == MEMPOOL_OK)
+      *status = judgement;
+  }
+  leave_and_wake(pool, word);
+  return i;
+}
+
+/* The long way of every free. */
+static mempool_status free_each(mempool *pool, void *const *blocks, size_t count)
+{
+  mempool_status status = MEMPOOL_OK;
+  size_t i;
+  if ((pool_mode(pool) & MODE_AT_FREE) == 0) {
+    for (i = 0; i < count;)
+      i += free_up_to_waiter(pool, blocks + i, count - i, &status);
+    return status;
+  }
+  for (i = 0; i < count; i++) {
+    mempool_status one = blocks[i] != NULL ? free_with_care(pool, blocks[i]) : MEMPOOL_OK;
+    if (status == MEMPOOL_OK)
+      status = one;
+  }
+  return status;
+}
+
+static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *block)
+{
+  return free_each(pool, &block, 1);
+}
+
+mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t count)
+{
+  if (pool == NULL || (blocks == NULL && count != 0))
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  return free_each(pool, blocks, count);
+}
+
+mempool_status mempool_free(mempool *pool, void *block)
+{
+  uintptr_t index;
+  if (pool == NULL)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  if (depot_give_out(&pool->shortcut, block))
+    return MEMPOOL_OK;
+  index = geometry_index(&pool->geometry, block);
+  if (likely(index < pool->shortcut.fresh && !depot_is_free(&pool->shortcut, block, index))) {
+    depot_give(&pool->shortcut, block, index);
+    return MEMPOOL_OK;
+  }
+  return free_long(pool, block);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the library wants of the operating system: pages, the monotonic clock,
+ * and a way to sleep until a word changes.  No policy.
+ *
+ * os_posix.c       pages and the clock
+ * os_wait_linux.c  sleeping, by futex
+ * os_wait_posix.c  sleeping, by condition variables, where there is no futex
+ *                  or MEMPOOL_NO_FUTEX is defined
+ */
+#ifndef MEMPOOL_OS_H
+#define MEMPOOL_OS_H
+
+#include "atomics.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__linux__) && !defined(MEMPOOL_NO_FUTEX)
+#define OS_HAS_FUTEX 1
+#else
+#define OS_HAS_FUTEX 0
+#endif
+
+/* A deadline that never comes. */
+#define OS_NEVER INT64_MAX
+
+/* The size of an ordinary page in bytes. */
+size_t mempool__os_page_bytes(void);
+
+/*
+ * Maps bytes of zeroed private memory, a multiple of the page size.
+ * NULL if the system refuses.
+ */
+void *mempool__os_map(size_t bytes);
+
+/*
+ * The same on huge pages of OS_HUGE_PAGE_BYTES, bytes being a multiple of
+ * that.  NULL if the system has not enough of them, or none at all.
+ */
+#define OS_HUGE_PAGE_BYTES ((size_t)1 << 21)
+void *mempool__os_map_huge(size_t bytes);
+
+/* Unmaps what one of the two mapped. */
+void mempool__os_unmap(void *memory, size_t bytes);
+
+/* Asks that a range of ordinary pages be backed by huge ones in time.  A hint. */
+void mempool__os_prefer_huge(void *memory, size_t bytes);
+
+/* Makes a range of whole pages inaccessible.  False if the system refuses. */
+bool mempool__os_forbid(void *memory, size_t bytes);
+
+/*
+ * Makes sure that touching the range later faults no page in, and leaves its
+ * content alone.  The range needn't consist of whole pages; nobody else may
+ * use it meanwhile.  False if there is not enough memory.
+ */
+bool mempool__os_prefault(void *memory, size_t bytes);
+
+/* Nanoseconds of the monotonic clock. */
+int64_t mempool__os_now_ns(void);
+
+/* Sleeps until the monotonic clock has reached deadline_ns. */
+void mempool__os_sleep_until(int64_t deadline_ns);
+
+/*
+ * Sleeps while *word equals expected, until somebody calls os_wake on it, or
+ * the monotonic clock reaches deadline_ns.  May also return for no reason.
+ * False if the deadline was reached.  Not a cancellation point.
+ */
+bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
+
+/*
+ * Wakes one thread that sleeps on the word.  Only the address counts: the
+ * word is not read, and may be gone already.
+ */
+void mempool__os_wake(atomic_u32 *word);
+
+#endif /* MEMPOOL_OS_H */

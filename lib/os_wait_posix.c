@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting without a futex: one mutex and one condition variable for every
+ * word.  A wake-up wakes all who wait, on whatever word; each looks at its
+ * own word again, as os.h allows.  Slow where many wait, and always right.
+ */
+#include "os.h"
+
+#if !OS_HAS_FUTEX
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#define NS_PER_SECOND 1000000000
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_cond_t changed;
+
+static void make_condition(void)
+{
+  pthread_condattr_t attributes;
+  (void)pthread_condattr_init(&attributes);
+  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  (void)pthread_cond_init(&changed, &attributes);
+  (void)pthread_condattr_destroy(&attributes);
+}
+
+bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  struct timespec deadline;
+  int cancel_state;
+  int error = 0;
+  (void)pthread_once(&once, make_condition);
+  (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+  (void)pthread_mutex_lock(&mutex);
+  /*
+   * The word is changed before os_wake() takes the mutex: either we see the
+   * change here, or we sleep before the wake-up is sent.
+   */
+  if (load_relaxed_u32(word) == expected) {
+    if (deadline_ns == OS_NEVER) {
+      error = pthread_cond_wait(&changed, &mutex);
+    } else {
+      deadline.tv_sec = (time_t)(deadline_ns / NS_PER_SECOND);
+      deadline.tv_nsec = (long)(deadline_ns % NS_PER_SECOND);
+      error = pthread_cond_timedwait(&changed, &mutex, &deadline);
+    }
+  }
+  (void)pthread_mutex_unlock(&mutex);
+  (void)pthread_setcancelstate(cancel_state, NULL);
+  return error != ETIMEDOUT;
+}
+
+void mempool__os_wake(atomic_u32 *word)
+{
+  (void)word;
+  (void)pthread_once(&once, make_condition);
+  (void)pthread_mutex_lock(&mutex);
+  (void)pthread_cond_broadcast(&changed);
+  (void)pthread_mutex_unlock(&mutex);
+}
+
+#endif

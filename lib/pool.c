@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Making and ending pools. */
+#include "pool.h"
+
+#include "os.h"
+
+#include <string.h>
+
+#define KNOWN_FLAGS                                                                                              \
+  (MEMPOOL_SINGLE_THREADED | MEMPOOL_SHARED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD | \
+   MEMPOOL_PREFAULT | MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY | MEMPOOL_COUNTERS)
+
+/* What is to be made: the arguments, checked and completed. */
+struct request {
+  mempool_options options;
+  struct layout plan;
+  size_t block_size;
+  uint32_t capacity;
+};
+
+/* Takes over the options that the caller's version knows (O(1): a size beyond reason is refused unread). */
+static mempool_status read_options(mempool_options *options, const mempool_options *given)
+{
+  enum { LARGEST_SIZE = 4096 };
+  const unsigned char *bytes = (const unsigned char *)given;
+  size_t i;
+  memset(options, 0, sizeof *options);
+  if (given == NULL)
+    return MEMPOOL_OK;
+  if (given->size == 0 || given->size > LARGEST_SIZE)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  for (i = sizeof *options; i < given->size; i++) {
+    if (bytes[i] != 0)
+      return MEMPOOL_E_INVALID_ARGUMENT;
+  }
+  memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
+  if ((options->flags & ~KNOWN_FLAGS) != 0)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  return MEMPOOL_OK;
+}
+
+static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
+                                   const mempool_options *options)
+{
+  mempool_status status = read_options(&request->options, options);
+  if (status != MEMPOOL_OK)
+    return status;
+  status = mempool__layout_plan(&request->plan, sizeof(mempool), block_size, capacity, request->options.alignment,
+                                (request->options.flags & MEMPOOL_GUARD) != 0);
+  if (status != MEMPOOL_OK)
+    return status;
+  if ((request->options.flags & MEMPOOL_SHARED) != 0)
+    return MEMPOOL_E_UNSUPPORTED;
+  request->block_size = block_size;
+  request->capacity = (uint32_t)capacity;
+  return MEMPOOL_OK;
+}
+
+static uint32_t mode_of(uint32_t flags, bool callers_memory)
+{
+  uint32_t mode = 0;
+  if ((flags & MEMPOOL_SINGLE_THREADED) == 0)
+    mode |= MODE_LOCKED;
+  if ((flags & MEMPOOL_COUNTERS) != 0)
+    mode |= MODE_COUNTERS;
+  if ((flags & MEMPOOL_GUARD) != 0)
+    mode |= MODE_GUARD;
+  if ((flags & MEMPOOL_ZERO) != 0)
+    mode |= callers_memory ? MODE_ZERO | MODE_ZERO_FIRST : MODE_ZERO;
+  return mode;
+}
+
+/* Lays a pool: header and tables at front, which is aligned to a cache line; blocks at base. */
+static mempool *lay(const struct request *request, unsigned char *front, void *base, bool callers_memory)
+{
+  mempool *pool = (mempool *)(void *)front;
+  const struct layout *plan = &request->plan;
+  memset(pool, 0, sizeof *pool);
+  mempool__geometry_init(&pool->geometry, plan, request->capacity, base);
+  lock_init(&pool->lock);
+  pool->block_size = request->block_size;
+  pool->alignment = plan->alignment;
+  pool->flags = request->options.flags;
+  if (request->options.name != NULL)
+    strncpy(pool->name, request->options.name, NAME_BYTES - 1);
+  store_relaxed_u32(&pool->mode, mode_of(pool->flags, callers_memory));
+  pool->depot = pool_mode(pool) == 0 ? &pool->shortcut : &pool->behind;
+  pool->depot->slots = (void **)(void *)(front + plan->slots);
+  pool->depot->places = (uint32_t *)(void *)(front + plan->places);
+  return pool;
+}
+
+/*
+ * Where the parts of a created pool lie in its mapping: header and tables,
+ * the blocks, and with MEMPOOL_GUARD an inaccessible page before and one
+ * behind the blocks, which then end as near to the latter as their alignment
+ * allows, so that an overrun faults at once.
+ */
+struct placement {
+  size_t base;       /* offsets in the mapping */
+  size_t low_guard;
+  size_t high_guard;
+  size_t bytes;
+};
+
+/* The mapping begins at a multiple of page_bytes; a larger alignment of the blocks takes up to that much slack. */
+static struct placement place(const struct layout *plan, uintptr_t mapping, size_t page_bytes, bool guard)
+{
+  struct placement at;
+  uintptr_t alignment = plan->alignment;
+  uintptr_t area = plan->area_bytes;
+  uintptr_t base = mapping + plan->front_bytes;
+  memset(&at, 0, sizeof at);
+  if (guard) {
+    uintptr_t block_pages = alignment > page_bytes ? alignment : page_bytes;
+    base = round_up(round_up(base, page_bytes) + page_bytes, block_pages);
+    at.low_guard = base - page_bytes - mapping;
+    at.high_guard = round_up(base + area, page_bytes) - mapping;
+    if (alignment < page_bytes)
+      base += round_up(area, page_bytes) - area;
+    at.bytes = at.high_guard + page_bytes;
+  } else {
+    base = round_up(base, alignment);
+    at.bytes = round_up(base + area, page_bytes) - mapping;
+  }
+  at.base = base - mapping;
+  return at;
+}
+
+/* The bytes to map so that any mapping that begins at a multiple of page_bytes will do. */
+static size_t bytes_to_map(const struct layout *plan, size_t page_bytes, bool guard)
+{
+  size_t slack = plan->alignment > page_bytes ? plan->alignment - page_bytes : 0;
+  return place(plan, 0, page_bytes, guard).bytes + slack;
+}
+
+struct mapping {
+  unsigned char *memory;
+  size_t bytes;
+  size_t page_bytes;
+};
+
+static bool map_pages(struct mapping *mapping, const struct layout *plan, uint32_t flags)
+{
+  bool guard = (flags & MEMPOOL_GUARD) != 0;
+  if ((flags & (MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY)) != 0) {
+    mapping->page_bytes = OS_HUGE_PAGE_BYTES;
+    mapping->bytes = bytes_to_map(plan, OS_HUGE_PAGE_BYTES, guard);
+    mapping->memory = mempool__os_map_huge(mapping->bytes);
+    if (mapping->memory != NULL || (flags & MEMPOOL_HUGE_PAGES_ONLY) != 0)
+      return mapping->memory != NULL;
+  }
+  mapping->page_bytes = mempool__os_page_bytes();
+  mapping->bytes = bytes_to_map(plan, mapping->page_bytes, guard);
+  mapping->memory = mempool__os_map(mapping->bytes);
+  if (mapping->memory != NULL && (flags & MEMPOOL_HUGE_PAGES) != 0)
+    mempool__os_prefer_huge(mapping->memory, mapping->bytes);
+  return mapping->memory != NULL;
+}
+
+static bool prepare_pages(const struct mapping *mapping, const struct placement *at, uint32_t flags, size_t area_bytes)
+{
+  if ((flags & MEMPOOL_PREFAULT) != 0 &&
+      (!mempool__os_prefault(mapping->memory, (flags & MEMPOOL_GUARD) != 0 ? at->low_guard : at->base) ||
+       !mempool__os_prefault(mapping->memory + at->base, area_bytes)))
+    return false;
+  if ((flags & MEMPOOL_GUARD) != 0 &&
+      (!mempool__os_forbid(mapping->memory + at->low_guard, mapping->page_bytes) ||
+       !mempool__os_forbid(mapping->memory + at->high_guard, mapping->page_bytes)))
+    return false;
+  return true;
+}
+
+mempool_status mempool_create(mempool **pool, size_t block_size, size_t capacity, const mempool_options *options)
+{
+  struct request request;
+  struct mapping mapping;
+  struct placement at;
+  mempool_status status;
+  uint32_t flags;
+  if (pool == NULL)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  *pool = NULL;
+  status = read_request(&request, block_size, capacity, options);
+  if (status != MEMPOOL_OK)
+    return status;
+  flags = request.options.flags;
+  if (!map_pages(&mapping, &request.plan, flags))
+    return MEMPOOL_E_NO_MEMORY;
+  at = place(&request.plan, (uintptr_t)mapping.memory, mapping.page_bytes, (flags & MEMPOOL_GUARD) != 0);
+  if (!prepare_pages(&mapping, &at, flags, request.plan.area_bytes)) {
+    mempool__os_unmap(mapping.memory, mapping.bytes);
+    return MEMPOOL_E_NO_MEMORY;
+  }
+  *pool = lay(&request, mapping.memory, mapping.memory + at.base, false);
+  (*pool)->mapping = mapping.memory;
+  (*pool)->mapping_bytes = mapping.bytes;
+  return MEMPOOL_OK;
+}
+
+/* What a pool needs in memory of any alignment. */
+static size_t bytes_anywhere(const struct layout *plan)
+{
+  return plan->front_bytes + plan->area_bytes + (GEOMETRY_CACHE_LINE - 1) + (plan->alignment - 1);
+}
+
+size_t mempool_required_size(size_t block_size, size_t capacity, const mempool_options *options)
+{
+  struct request request;
+  if (read_request(&request, block_size, capacity, options) != MEMPOOL_OK)
+    return 0;
+  return bytes_anywhere(&request.plan);
+}
+
+mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t block_size, size_t capacity,
+                            const mempool_options *options)
+{
+  struct request request;
+  mempool_status status;
+  uintptr_t front;
+  uintptr_t base;
+  if (pool == NULL)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  *pool = NULL;
+  status = read_request(&request, block_size, capacity, options);
+  if (status != MEMPOOL_OK)
+    return status;
+  if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  if ((request.options.flags & MEMPOOL_HUGE_PAGES_ONLY) != 0)
+    return MEMPOOL_E_UNSUPPORTED;
+  if (size < bytes_anywhere(&request.plan))
+    return MEMPOOL_E_NO_MEMORY;
+  front = round_up((uintptr_t)memory, GEOMETRY_CACHE_LINE);
+  base = round_up(front + request.plan.front_bytes, request.plan.alignment);
+  if ((request.options.flags & MEMPOOL_PREFAULT) != 0 &&
+      !mempool__os_prefault((void *)front, base + request.plan.area_bytes - front))
+    return MEMPOOL_E_NO_MEMORY;
+  *pool = lay(&request, (unsigned char *)front, (void *)base, true);
+  return MEMPOOL_OK;
+}
+
+void mempool_close(mempool *pool)
+{
+  if (pool == NULL)
+    return;
+  pool_enter(pool);
+  or_relaxed_u32(&pool->mode, MODE_CLOSED);
+  if (pool->depot == &pool->shortcut) {
+    pool->behind = pool->shortcut;
+    memset(&pool->shortcut, 0, sizeof pool->shortcut);
+    pool->depot = &pool->behind;
+  }
+  mempool__waiters_close(&pool->waiters);
+  pool_leave(pool);
+}
+
+void mempool_destroy(mempool *pool)
+{
+  if (pool != NULL && pool->mapping != NULL)
+    mempool__os_unmap(pool->mapping, pool->mapping_bytes);
+}

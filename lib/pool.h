@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pool itself: the rooms put together.
+ *
+ * P1  Every block is in the depot, or out, or on its way between the two
+ *     inside one call that is under way.
+ * P2  depot points to shortcut in a plain pool: one that is single-threaded,
+ *     open, and asks for nothing to be done besides; else to behind, and
+ *     shortcut is empty.  So the short ways of alloc and free, which look at
+ *     shortcut, find nothing to do in a pool that isn't plain, and needn't ask.
+ * P3  MODE_CLOSED is the only bit of mode that ever changes, and is only set.
+ */
+#ifndef MEMPOOL_POOL_H
+#define MEMPOOL_POOL_H
+
+#include "atomics.h"
+#include "depot.h"
+#include "geometry.h"
+#include "lock.h"
+#include "waiters.h"
+
+#include <mempool.h>
+
+enum {
+  MODE_LOCKED = 1,      /* other threads may be about: take the lock */
+  MODE_CLOSED = 2,      /* hand nothing out any more */
+  MODE_COUNTERS = 4,    /* count what is handed out, which the short way doesn't */
+  MODE_GUARD = 8,       /* a canary behind each block */
+  MODE_ZERO = 16,       /* wipe at free */
+  MODE_ZERO_FIRST = 32, /* and at the first handing out: the memory was the caller's */
+  MODE_AT_FREE = MODE_GUARD | MODE_ZERO /* something to do with a block that is being freed */
+};
+
+enum { NAME_BYTES = 32 };
+
+struct mempool {
+  /* What the short ways of alloc and free use. */
+  struct depot shortcut;
+  struct geometry geometry;
+
+  atomic_u32 mode;
+  struct lock lock;
+  struct depot *depot;
+  struct depot behind;
+  struct waiters waiters;
+  uint64_t alloc_count;
+  uint64_t refused_frees;
+  uint64_t failed_allocs;
+
+  /* Not changed after creation. */
+  size_t block_size;
+  size_t alignment;
+  uint32_t flags;
+  void *mapping; /* NULL in the caller's memory */
+  size_t mapping_bytes;
+  char name[NAME_BYTES];
+};
+
+/* Relaxed: MODE_CLOSED (P3) is looked at with the lock held where it matters. */
+static inline uint32_t pool_mode(const mempool *pool)
+{
+  return load_relaxed_u32(&pool->mode);
+}
+
+static inline void pool_enter(mempool *pool)
+{
+  if ((pool_mode(pool) & MODE_LOCKED) != 0)
+    lock_acquire(&pool->lock);
+}
+
+static inline void pool_leave(mempool *pool)
+{
+  if ((pool_mode(pool) & MODE_LOCKED) != 0)
+    lock_release(&pool->lock);
+}
+
+/* With the lock held. */
+static inline size_t pool_available(const mempool *pool)
+{
+  return depot_top(pool->depot) + (size_t)(pool->geometry.capacity - pool->depot->fresh);
+}
+
+/* The functions that only look take the lock as well, which is why a pool is never a constant object. */
+static inline mempool *pool_writable(const mempool *pool)
+{
+  return (mempool *)(uintptr_t)pool;
+}
+
+/* The canary of the block with an index: set it, or tell whether it is whole. */
+void mempool__canary_set(const mempool *pool, uintptr_t index);
+bool mempool__canary_whole(const mempool *pool, uintptr_t index);
+
+#endif /* MEMPOOL_POOL_H */

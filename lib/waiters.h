@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The threads that wait for a block, in the order of their arrival.  Each
+ * waits on a word of its own on its own stack, so that a hand-over wakes the
+ * right one and nobody else.
+ *
+ * W1  Somebody is in the queue only while the depot is empty and the pool is
+ *     open: a block that comes free goes to the first in the queue, and is
+ *     never listed as free in between.
+ * W2  A waiter is in the queue if and only if its word is WAITER_WAITING.
+ *     The word and the queue change under the pool's lock.
+ * W3  The word is the last of a waiter that another thread writes: once it
+ *     has left WAITER_WAITING the waiter may be gone, and only its address is
+ *     used, to wake whoever may still sleep on it.
+ */
+#ifndef MEMPOOL_WAITERS_H
+#define MEMPOOL_WAITERS_H
+
+#include "atomics.h"
+#include "lock.h"
+
+#include <stddef.h>
+
+enum { WAITER_WAITING = 0, WAITER_SERVED = 1, WAITER_CLOSED = 2 };
+
+struct waiter {
+  struct waiter *next;
+  struct waiter *previous;
+  void *block; /* once the word is WAITER_SERVED */
+  atomic_u32 word;
+};
+
+struct waiters {
+  struct waiter *first;
+  struct waiter *last;
+  size_t count;
+};
+
+/* All but waiter_sleep() are called with the pool's lock held. */
+
+/* Appends a waiter. */
+void mempool__waiters_join(struct waiters *waiters, struct waiter *waiter);
+
+/* Gives a block to the first waiter; there is one.  Returns the word to wake once the lock is released. */
+atomic_u32 *mempool__waiters_serve(struct waiters *waiters, void *block);
+
+/* Sends every waiter away with nothing, and wakes it. */
+void mempool__waiters_close(struct waiters *waiters);
+
+/*
+ * Sleeps, without the lock, until the waiter is served, or sent away, or the
+ * deadline is reached: then it leaves the queue.  Returns its word;
+ * WAITER_WAITING says that it timed out.
+ */
+uint32_t mempool__waiter_sleep(struct waiters *waiters, struct waiter *waiter, struct lock *lock, int64_t deadline_ns);
+
+#endif /* MEMPOOL_WAITERS_H */
