@@ -125,17 +125,27 @@ bool mempool__canary_whole(const mempool *pool, uintptr_t index)
   return memcmp(canary(pool, index), &value, GEOMETRY_CANARY_BYTES) == 0;
 }
 
+/* D3 and D4. */
+static bool top_is_sound(const mempool *pool)
+{
+  const struct depot *depot = pool->depot;
+  const void *block = depot->hot != NULL ? depot->hot : depot->out;
+  uintptr_t index;
+  if (block == NULL)
+    return true;
+  index = geometry_index(&pool->geometry, block);
+  return index < depot->fresh && depot->count < depot->fresh && depot->slots[depot->count] == block &&
+         depot->places[index] == depot->count && (depot->hot == NULL || depot->out == NULL);
+}
+
 /* D1 to D4. */
 static bool depot_is_sound(const mempool *pool)
 {
   const struct depot *depot = pool->depot;
   uint32_t top = depot_top(depot);
   uint32_t i;
-  if (depot->fresh > pool->geometry.capacity || depot->count > depot->fresh || top > depot->fresh)
-    return false;
-  if (depot->hot != NULL && depot->hot != depot->slots[depot->count])
-    return false;
-  if (depot->out != NULL && (depot->hot != NULL || depot->out != depot->slots[depot->count]))
+  if (depot->fresh > pool->geometry.capacity || depot->count > depot->fresh || top > depot->fresh ||
+      !top_is_sound(pool))
     return false;
   for (i = 0; i < top; i++) {
     uintptr_t index = geometry_index(&pool->geometry, depot->slots[i]);

@@ -66,8 +66,9 @@ void mempool__os_sleep_until(int64_t deadline_ns);
 
 /*
  * Sleeps while *word equals expected, until somebody calls os_wake on it, or
- * the monotonic clock reaches deadline_ns.  May also return for no reason.
- * False if the deadline was reached.  Not a cancellation point.
+ * the monotonic clock reaches deadline_ns, which is not negative.  May also
+ * return for no reason.  False if the deadline was reached.  Not a
+ * cancellation point.
  */
 bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
 

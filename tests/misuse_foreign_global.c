@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* A static variable is freed. */
+#include <mempool.h>
+
+static char global[64];
+
+int main(void)
+{
+  mempool *pool;
+  mempool_status status;
+  int left = 0;
+  if (mempool_create(&pool, 64, 4, NULL) != MEMPOOL_OK)
+    return 1;
+  status = mempool_free(pool, global);
+  while (mempool_alloc(pool) != NULL)
+    left++;
+  mempool_destroy(pool);
+  return status == MEMPOOL_E_FOREIGN_BLOCK && left == 4 ? 0 : 1;
+}
