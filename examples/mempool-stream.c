@@ -27,9 +27,10 @@ typedef struct options {
   size_t blocks;
   unsigned workers;
   bool quiet;
+  bool verbose;
 } options;
 
-static const options defaults = { 128 * 1024, 128, 1, false };
+static const options defaults = { 128 * 1024, 128, 1, false, false };
 
 /* ---- What is said ---- */
 
@@ -53,6 +54,7 @@ static void print_help(void)
          "  -n, --blocks=NUMBER    buffer up to NUMBER blocks; default %zu\n"
          "  -j, --jobs=NUMBER      check the blocks in NUMBER threads, 1 to %d; default %u\n"
          "  -q, --quiet            no progress and no summary, but errors\n"
+         "  -v, --verbose          after the summary, the pool's statistics\n"
          "      --help             show this and exit\n"
          "      --version          show the version and exit\n"
          "\n"
@@ -145,6 +147,9 @@ static bool take_option(int letter, const char *text, options *wanted)
   case 'q':
     wanted->quiet = true;
     return true;
+  case 'v':
+    wanted->verbose = true;
+    return true;
   default:
     return false; /* getopt_long() has said what is wrong */
   }
@@ -159,6 +164,7 @@ static int parse_options(int argc, char **argv, options *wanted)
     { "blocks", required_argument, NULL, 'n' },
     { "jobs", required_argument, NULL, 'j' },
     { "quiet", no_argument, NULL, 'q' },
+    { "verbose", no_argument, NULL, 'v' },
     { "help", no_argument, NULL, HELP },
     { "version", no_argument, NULL, VERSION },
     { NULL, 0, NULL, 0 },
@@ -166,7 +172,7 @@ static int parse_options(int argc, char **argv, options *wanted)
   bool good = true;
   int letter;
 
-  while (good && (letter = getopt_long(argc, argv, "b:n:j:q", known, NULL)) != -1) {
+  while (good && (letter = getopt_long(argc, argv, "b:n:j:qv", known, NULL)) != -1) {
     if (letter == HELP) {
       print_help();
       return close_stdout();
@@ -319,6 +325,8 @@ static bool run_stream(const options *wanted, mempool *pool)
     good = pool_is_clean(pool) && good;
     if (!wanted->quiet)
       print_summary(&s, seconds_since(&start));
+    if (wanted->verbose)
+      mempool_dump(pool, stderr);
   }
   stream_destroy(&s);
   return good;

@@ -352,8 +352,8 @@ MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
  * met, as mempool_free() gives them; MEMPOOL_E_INVALID_ARGUMENT, and nothing
  * is freed, if pool is NULL, or blocks is NULL and count is not 0.
  *
- * Cost: O(count); the lock is taken once, without MEMPOOL_ZERO and
- * MEMPOOL_GUARD.
+ * Cost: O(count); the lock is taken once, and once more for each thread that
+ * is handed a block; with MEMPOOL_ZERO or MEMPOOL_GUARD twice for each block.
  */
 MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t count);
 

@@ -40,7 +40,7 @@ mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, si
                                     size_t alignment, bool canary)
 {
   size_t whole;
-  if (block_size == 0 || (capacity != 0 && block_size > LARGEST / capacity))
+  if (block_size == 0)
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   if (capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
     return MEMPOOL_E_INVALID_ARGUMENT;

@@ -598,6 +598,14 @@ test_quiet_is_silent() {
   copy_quietly --quiet -j 2
 }
 
+test_verbose_shows_statistics() {
+  head -c 300000 /dev/urandom >in
+  stream --verbose -b 4k -n 8 <in >out || fail "status $?"
+  cmp in out || fail 'the copy differs'
+  grep -q '^mempool "mempool-stream": 8 blocks of 4096 bytes$' err || fail 'no statistics of the pool'
+  grep -q 'used 0, available 8' err || fail 'not every block is back'
+}
+
 test_quiet_tells_errors() {
   stream -q <. >out
   expect_status 1 $?
