@@ -7,7 +7,7 @@ set -eu
 LC_ALL=C
 export LC_ALL
 one=${ONE:-bench/one}
-command -v valgrind >/dev/null || { echo 'instructions.sh: needs valgrind' >&2; exit 1; }
+command -v valgrind >/dev/null || { echo 'instructions not counted: valgrind is not installed'; exit 0; }
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 

@@ -16,12 +16,14 @@
 #define PEER_TYPE struct unsafe_list
 #define PEER_ALLOC unsafe_list_alloc
 #define PEER_FREE unsafe_list_free
+#define PEER_USE USE_NOTHING
 #include "workloads.h"
 
 #define PEER pool
 #define PEER_TYPE mempool
 #define PEER_ALLOC mempool_alloc
 #define PEER_FREE (void)mempool_free
+#define PEER_USE USE_NOTHING
 #include "workloads.h"
 
 enum { BLOCK_SIZE = 1024 };

@@ -2,7 +2,8 @@
 /*
  * What a pair of alloc and free costs on one thread, against an unsafe
  * intrusive list in a plain function, all in one process: medians of
- * interleaved runs, and the ratio to the list.
+ * interleaved runs, and the ratio to the list.  "Touched": the program writes
+ * the first byte of each block that it takes.
  *
  *     pairs [runs]
  */
@@ -15,33 +16,74 @@
 
 enum { MAX_RUNS = 1001 };
 
-#define PEER unsafe_list
+static inline void *heap_alloc(const size_t *size)
+{
+  return malloc(*size);
+}
+
+static inline void heap_free(const size_t *size, void *block)
+{
+  (void)size;
+  free(block);
+}
+
+#define PEER list
 #define PEER_TYPE struct unsafe_list
 #define PEER_ALLOC unsafe_list_alloc
 #define PEER_FREE unsafe_list_free
+#define PEER_USE USE_NOTHING
 #include "workloads.h"
 
 #define PEER pool
 #define PEER_TYPE mempool
 #define PEER_ALLOC mempool_alloc
 #define PEER_FREE (void)mempool_free
+#define PEER_USE USE_NOTHING
 #include "workloads.h"
 
 #define PEER heap
 #define PEER_TYPE size_t
-#define PEER_ALLOC(size) malloc(*(size))
-#define PEER_FREE(size, block) free(block)
+#define PEER_ALLOC heap_alloc
+#define PEER_FREE heap_free
+#define PEER_USE USE_NOTHING
+#include "workloads.h"
+
+#define PEER list_touched
+#define PEER_TYPE struct unsafe_list
+#define PEER_ALLOC unsafe_list_alloc
+#define PEER_FREE unsafe_list_free
+#define PEER_USE USE_FIRST_BYTE
+#include "workloads.h"
+
+#define PEER pool_touched
+#define PEER_TYPE mempool
+#define PEER_ALLOC mempool_alloc
+#define PEER_FREE (void)mempool_free
+#define PEER_USE USE_FIRST_BYTE
+#include "workloads.h"
+
+#define PEER heap_touched
+#define PEER_TYPE size_t
+#define PEER_ALLOC heap_alloc
+#define PEER_FREE heap_free
+#define PEER_USE USE_FIRST_BYTE
 #include "workloads.h"
 
 enum { PEER_LIST, PEER_SINGLE, PEER_DEFAULT, PEER_HEAP, PEERS };
+
+#define RUNS_OF(name) { list_##name, pool_##name, pool_##name, heap_##name }
+#define TOUCHED_RUNS_OF(name) { list_touched_##name, pool_touched_##name, pool_touched_##name, heap_touched_##name }
 
 static const struct {
   const char *name;
   workload *run[PEERS];
 } workloads[] = {
-  { "hot pair", { unsafe_list_hot_pair, pool_hot_pair, pool_hot_pair, heap_hot_pair } },
-  { "batch of 64", { unsafe_list_batch, pool_batch, pool_batch, heap_batch } },
-  { "random 1024", { unsafe_list_random, pool_random, pool_random, heap_random } },
+  { "hot pair", RUNS_OF(hot_pair) },
+  { "batch of 64", RUNS_OF(batch) },
+  { "random 1024", RUNS_OF(random) },
+  { "hot pair, touched", TOUCHED_RUNS_OF(hot_pair) },
+  { "batch of 64, touched", TOUCHED_RUNS_OF(batch) },
+  { "random 1024, touched", TOUCHED_RUNS_OF(random) },
 };
 
 static double now_ns(void)
@@ -88,19 +130,24 @@ static void measure(size_t block_size, size_t which, void *const *peers, struct 
   static double ns[PEERS][MAX_RUNS];
   double medians[PEERS];
   size_t run;
+  size_t turn;
   size_t peer;
   for (run = 0; run <= runs; run++) {
-    for (peer = 0; peer < PEERS; peer++) {
-      double begin = now_ns();
-      size_t pairs = workloads[which].run[peer](peers[peer], space);
-      double end = now_ns();
+    for (turn = 0; turn < PEERS; turn++) {
+      double begin;
+      double end;
+      size_t pairs;
+      peer = (run + turn) % PEERS; /* nobody always follows the same other */
+      begin = now_ns();
+      pairs = workloads[which].run[peer](peers[peer], space);
+      end = now_ns();
       if (run > 0) /* the first one warms up */
         ns[peer][run - 1] = (end - begin) / (double)pairs;
     }
   }
   for (peer = 0; peer < PEERS; peer++)
     medians[peer] = median(ns[peer], runs);
-  printf("%8zu  %-12s %8.2f %8.2f %8.2f %8.2f   %8.2f %8.2f\n", block_size, workloads[which].name, medians[PEER_LIST],
+  printf("%8zu  %-20s %8.2f %8.2f %8.2f %8.2f   %8.2f %8.2f\n", block_size, workloads[which].name, medians[PEER_LIST],
          medians[PEER_SINGLE], medians[PEER_DEFAULT], medians[PEER_HEAP], medians[PEER_SINGLE] / medians[PEER_LIST],
          medians[PEER_DEFAULT] / medians[PEER_LIST]);
   (void)fflush(stdout);
@@ -134,7 +181,7 @@ int main(int argc, char **argv)
     fail("the number of runs is 1 to 1001");
   choose_victims(&space);
   printf("ns per alloc + free, medians of %zu interleaved runs; libmempool %s\n", runs, mempool_version());
-  printf("   bytes  workload         list   single  default   malloc   single/list default/list\n");
+  printf("   bytes  workload                 list   single  default   malloc   single/list default/list\n");
   for (i = 0; i < sizeof block_sizes / sizeof block_sizes[0]; i++)
     measure_block_size(block_sizes[i], &space, runs);
   return 0;

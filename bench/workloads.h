@@ -7,6 +7,7 @@
  *     PEER_TYPE   the type of a pool
  *     PEER_ALLOC  (pool) -> block
  *     PEER_FREE   (pool, block)
+ *     PEER_USE    (block): USE_NOTHING, or USE_FIRST_BYTE, which writes it
  *
  * Each function runs some pairs of alloc and free, and returns how many.
  */
@@ -36,10 +37,9 @@ static inline void choose_victims(struct workspace *space)
 }
 
 /* Keeps the compiler from dropping a block that nobody reads. */
-static inline void use_block(void *block)
-{
-  __asm__ __volatile__("" : : "r"(block) : "memory");
-}
+#define USE_NOTHING(block) __asm__ __volatile__("" : : "r"(block) : "memory")
+/* As programs do: it brings the block's first line into the cache, where a list keeps its link. */
+#define USE_FIRST_BYTE(block) (void)(*(volatile char *)(block) = 1)
 
 #endif /* BENCH_WORKLOADS_H */
 
@@ -55,7 +55,7 @@ static size_t WORKLOAD(hot_pair)(void *peer, struct workspace *space)
   (void)space;
   for (i = 0; i < PAIRS_A_RUN; i++) {
     void *block = PEER_ALLOC(pool);
-    use_block(block);
+    PEER_USE(block);
     PEER_FREE(pool, block);
   }
   return PAIRS_A_RUN;
@@ -70,7 +70,7 @@ static size_t WORKLOAD(batch)(void *peer, struct workspace *space)
   for (round = 0; round < PAIRS_A_RUN / BATCH; round++) {
     for (i = 0; i < BATCH; i++) {
       space->blocks[i] = PEER_ALLOC(pool);
-      use_block(space->blocks[i]);
+      PEER_USE(space->blocks[i]);
     }
     for (i = 0; i < BATCH; i++)
       PEER_FREE(pool, space->blocks[i]);
@@ -89,7 +89,7 @@ static size_t WORKLOAD(random)(void *peer, struct workspace *space)
     size_t victim = space->victims[i % VICTIMS];
     PEER_FREE(pool, space->blocks[victim]);
     space->blocks[victim] = PEER_ALLOC(pool);
-    use_block(space->blocks[victim]);
+    PEER_USE(space->blocks[victim]);
   }
   for (i = 0; i < WORKING_SET; i++)
     PEER_FREE(pool, space->blocks[i]);
@@ -103,3 +103,4 @@ static size_t WORKLOAD(random)(void *peer, struct workspace *space)
 #undef PEER_TYPE
 #undef PEER_ALLOC
 #undef PEER_FREE
+#undef PEER_USE

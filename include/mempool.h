@@ -25,6 +25,7 @@
  *
  * Arguments: no value of any argument crashes the library, except a pool or a
  * pointer to results that is neither NULL nor valid.  Errors are negative.
+ * errno says nothing after a call, and may have changed.
  *
  * Cost: "O(1)" means a bounded number of instructions that does not depend on
  * the capacity or on the block size; waiting for the pool's lock comes on top
@@ -103,8 +104,8 @@ typedef enum mempool_status {
  * With MEMPOOL_GUARD eight bytes right behind each block's block_size bytes
  * hold a canary.  mempool_free() and mempool_check() tell when it was
  * overwritten.  In a pool made by mempool_create() inaccessible pages lie
- * before and behind the blocks, so that a write that runs out of the whole
- * pool faults at once.
+ * before and behind the blocks: right behind the last one, as near as the
+ * alignment allows, and within a page before the first one.
  */
 typedef struct mempool_options {
   size_t size;
@@ -352,8 +353,8 @@ MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
  * met, as mempool_free() gives them; MEMPOOL_E_INVALID_ARGUMENT, and nothing
  * is freed, if pool is NULL, or blocks is NULL and count is not 0.
  *
- * Cost: O(count); the lock is taken once, and once more for each thread that
- * is handed a block; with MEMPOOL_ZERO or MEMPOOL_GUARD twice for each block.
+ * Cost: O(count); the lock is taken once, or with MEMPOOL_ZERO or
+ * MEMPOOL_GUARD twice for each block.
  */
 MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t count);
 
@@ -390,7 +391,8 @@ MEMPOOL_API size_t mempool_capacity(const mempool *pool);
  *        larger one the rest is set to 0.  size itself is left as it is.
  *
  * Returns MEMPOOL_OK; MEMPOOL_E_INVALID_ARGUMENT, and nothing is stored, if
- * pool or stats is NULL or stats->size is 0.
+ * pool or stats is NULL, or stats->size is 0 or more than 4096, as where it was
+ * never set.
  *
  * Cost: O(1).
  */

@@ -99,10 +99,11 @@ size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t count)
   return take_between(pool, blocks, 1, count, NULL, &status);
 }
 
+/* The deadline of a wait that begins now; never, if there is none to be. */
 static int64_t deadline_after(int64_t timeout_ns)
 {
   int64_t now_ns;
-  if (timeout_ns < 0)
+  if (timeout_ns <= 0)
     return OS_NEVER;
   now_ns = mempool__os_now_ns();
   return timeout_ns < OS_NEVER - now_ns ? now_ns + timeout_ns : OS_NEVER;
@@ -129,20 +130,22 @@ mempool_status mempool_alloc_wait(mempool *pool, void **block, int64_t timeout_n
 {
   struct waiter waiter;
   mempool_status status;
+  int64_t deadline_ns;
   bool alone;
   if (block != NULL)
     *block = NULL;
   if (pool == NULL || block == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   alone = (pool_mode(pool) & MODE_LOCKED) == 0;
+  deadline_ns = deadline_after(timeout_ns);
   (void)take_between(pool, block, 1, 1, timeout_ns == 0 || alone ? NULL : &waiter, &status);
   if (status != MEMPOOL_E_EXHAUSTED || timeout_ns == 0)
     return status;
   if (!alone)
-    return wait_for_block(pool, block, &waiter, deadline_after(timeout_ns));
+    return wait_for_block(pool, block, &waiter, deadline_ns);
   if (timeout_ns < 0)
     return status;
-  mempool__os_sleep_until(deadline_after(timeout_ns));
+  mempool__os_sleep_until(deadline_ns);
   return MEMPOOL_E_TIMED_OUT;
 }
 
@@ -161,19 +164,21 @@ static mempool_status judge(mempool *pool, const void *block, uintptr_t index)
 }
 
 /*
- * Puts a block where it is wanted: into the hands of the first waiter, whose
- * word the caller wakes once the lock is released, else into the depot (NULL).
+ * Hands free blocks to those who wait, as long as there are both.  With the
+ * lock held: nobody sees a block free in between (W1).  Returns the word of
+ * the one served last, to be woken once the lock is released; or NULL.
  */
-static atomic_u32 *give_back(mempool *pool, void *block, uintptr_t index)
+static atomic_u32 *serve_waiters(mempool *pool)
 {
-  if (pool->waiters.first != NULL) {
-    if (depot_is_held(pool->depot, index))
-      depot_unhold(pool->depot, index);
+  atomic_u32 *word = NULL;
+  void *block;
+  while (pool->waiters.first != NULL && (block = depot_take(pool->depot)) != NULL) {
+    if (word != NULL)
+      mempool__os_wake(word);
     pool->alloc_count++;
-    return mempool__waiters_serve(&pool->waiters, block);
+    word = mempool__waiters_serve(&pool->waiters, block);
   }
-  depot_give(pool->depot, block, index);
-  return NULL;
+  return word;
 }
 
 static void leave_and_wake(mempool *pool, atomic_u32 *word)
@@ -203,33 +208,34 @@ static mempool_status free_with_care(mempool *pool, void *block)
   if ((mode & MODE_ZERO) != 0)
     memset(block, 0, pool->block_size);
   pool_enter(pool);
-  leave_and_wake(pool, give_back(pool, block, index));
+  depot_give(pool->depot, block, index);
+  leave_and_wake(pool, serve_waiters(pool));
   return status;
 }
 
 /*
- * Frees the blocks from the array's start up to the first that goes to a
- * waiter, who is to be woken without the lock.  Returns how many it was done
- * with, and stores the first error met in *status if that is MEMPOOL_OK.
+ * Frees blocks that need no looking over.  All of them are free before the
+ * first is handed to a waiter, so that a block that stands in the array twice
+ * is refused the second time.
  */
-static size_t free_up_to_waiter(mempool *pool, void *const *blocks, size_t count, mempool_status *status)
+static mempool_status free_plainly(mempool *pool, void *const *blocks, size_t count)
 {
-  atomic_u32 *word = NULL;
+  mempool_status status = MEMPOOL_OK;
   size_t i;
   pool_enter(pool);
-  for (i = 0; i < count && word == NULL; i++) {
+  for (i = 0; i < count; i++) {
     uintptr_t index = geometry_index(&pool->geometry, blocks[i]);
     mempool_status judgement;
     if (blocks[i] == NULL)
       continue;
     judgement = judge(pool, blocks[i], index);
     if (judgement == MEMPOOL_OK)
-      word = give_back(pool, blocks[i], index);
-    else if (*status == MEMPOOL_OK)
-      *status = judgement;
+      depot_give(pool->depot, blocks[i], index);
+    else if (status == MEMPOOL_OK)
+      status = judgement;
   }
-  leave_and_wake(pool, word);
-  return i;
+  leave_and_wake(pool, serve_waiters(pool));
+  return status;
 }
 
 /* The long way of every free. */
@@ -237,11 +243,8 @@ static mempool_status free_each(mempool *pool, void *const *blocks, size_t count
 {
   mempool_status status = MEMPOOL_OK;
   size_t i;
-  if ((pool_mode(pool) & MODE_AT_FREE) == 0) {
-    for (i = 0; i < count;)
-      i += free_up_to_waiter(pool, blocks + i, count - i, &status);
-    return status;
-  }
+  if ((pool_mode(pool) & MODE_AT_FREE) == 0)
+    return free_plainly(pool, blocks, count);
   for (i = 0; i < count; i++) {
     mempool_status one = blocks[i] != NULL ? free_with_care(pool, blocks[i]) : MEMPOOL_OK;
     if (status == MEMPOOL_OK)

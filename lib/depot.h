@@ -88,17 +88,11 @@ static inline bool depot_is_held(const struct depot *depot, uintptr_t index)
   return depot->places[index] == DEPOT_HELD;
 }
 
-/* Marks a live block as held, until it is given back or unheld. */
+/* Marks a live block as held, until it is given back. */
 static inline void depot_hold(struct depot *depot, uintptr_t index)
 {
   depot->places[index] = DEPOT_HELD;
   depot->out = NULL;
-}
-
-/* Makes a held block live again. */
-static inline void depot_unhold(struct depot *depot, uintptr_t index)
-{
-  depot->places[index] = depot_top(depot);
 }
 
 /* Gives a live or held block back. */

@@ -65,7 +65,7 @@ mempool_status mempool_get_stats(const mempool *pool, mempool_stats *stats)
 {
   mempool_stats now;
   size_t size;
-  if (pool == NULL || stats == NULL || stats->size == 0)
+  if (pool == NULL || stats == NULL || stats->size == 0 || stats->size > POOL_LARGEST_STRUCT)
     return MEMPOOL_E_INVALID_ARGUMENT;
   now = figures(pool);
   size = stats->size;

@@ -4,46 +4,56 @@
 #if OS_HAS_FUTEX
 
 #include <errno.h>
-#include <linux/futex.h>
+#include <limits.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NS_PER_SECOND 1000000000
 
-/* 32-bit systems have the call with a 64-bit time beside the old one since Linux 5.1. */
+/* Of linux/futex.h, which not every C library comes with. */
+enum { WAKE_PRIVATE = 1 | 128, WAIT_BITSET_PRIVATE = 9 | 128 };
+#define MATCH_ANY UINT32_MAX
+
+/* FUTEX_WAIT_BITSET and not FUTEX_WAIT: its time is a deadline of the monotonic clock. */
+static long wait_until(long call, atomic_u32 *word, uint32_t expected, const void *deadline)
+{
+  return syscall(call, word, WAIT_BITSET_PRIVATE, expected, deadline, NULL, MATCH_ANY);
+}
+
+static void wait_long(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  int64_t seconds = deadline_ns / NS_PER_SECOND;
+  struct {
+    long seconds;
+    long nanoseconds;
+  } deadline = { (long)(seconds < LONG_MAX ? seconds : LONG_MAX), (long)(deadline_ns % NS_PER_SECOND) };
 #ifdef SYS_futex_time64
-#define FUTEX_CALL SYS_futex_time64
-typedef struct {
-  int64_t seconds;
-  int64_t nanoseconds;
-} futex_time;
-#else
-#define FUTEX_CALL SYS_futex
-typedef struct {
-  time_t seconds;
-  long nanoseconds;
-} futex_time;
+  /* 32-bit systems have a call with a 64-bit time beside the old one, since Linux 5.1; a sandbox may not know it. */
+  struct {
+    int64_t seconds;
+    int64_t nanoseconds;
+  } deadline64 = { seconds, deadline_ns % NS_PER_SECOND };
+  if (wait_until(SYS_futex_time64, word, expected, &deadline64) == 0 || (errno != ENOSYS && errno != EPERM))
+    return;
 #endif
+  (void)wait_until(SYS_futex, word, expected, &deadline);
+}
 
 bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
 {
-  futex_time time;
-  futex_time *deadline = NULL;
-  if (deadline_ns != OS_NEVER) {
-    time.seconds = deadline_ns / NS_PER_SECOND;
-    time.nanoseconds = deadline_ns % NS_PER_SECOND;
-    deadline = &time;
+  if (deadline_ns == OS_NEVER) {
+    (void)wait_until(SYS_futex, word, expected, NULL);
+    return true;
   }
-  /* FUTEX_WAIT_BITSET and not FUTEX_WAIT: its time is a deadline of the monotonic clock. */
-  return syscall(FUTEX_CALL, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline, NULL,
-                 FUTEX_BITSET_MATCH_ANY) == 0 ||
-         errno != ETIMEDOUT;
+  wait_long(word, expected, deadline_ns);
+  /* By the clock, whatever the call said: it may not have been able to wait, or not for so long. */
+  return mempool__os_now_ns() < deadline_ns;
 }
 
 void mempool__os_wake(atomic_u32 *word)
 {
-  (void)syscall(FUTEX_CALL, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+  (void)syscall(SYS_futex, word, WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 #endif

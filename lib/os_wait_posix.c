@@ -8,7 +8,6 @@
 
 #if !OS_HAS_FUTEX
 
-#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -27,11 +26,22 @@ static void make_condition(void)
   (void)pthread_condattr_destroy(&attributes);
 }
 
-bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+/* A deadline that time_t can hold: who is woken too early waits again. */
+static struct timespec timespec_of(int64_t deadline_ns)
 {
   struct timespec deadline;
+  int64_t seconds = deadline_ns / NS_PER_SECOND;
+  if (sizeof(time_t) < sizeof(int64_t) && seconds > INT32_MAX)
+    seconds = INT32_MAX;
+  deadline.tv_sec = (time_t)seconds;
+  deadline.tv_nsec = (long)(deadline_ns % NS_PER_SECOND);
+  return deadline;
+}
+
+bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  struct timespec deadline = timespec_of(deadline_ns);
   int cancel_state;
-  int error = 0;
   (void)pthread_once(&once, make_condition);
   (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
   (void)pthread_mutex_lock(&mutex);
@@ -40,17 +50,14 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
    * change here, or we sleep before the wake-up is sent.
    */
   if (load_relaxed_u32(word) == expected) {
-    if (deadline_ns == OS_NEVER) {
-      error = pthread_cond_wait(&changed, &mutex);
-    } else {
-      deadline.tv_sec = (time_t)(deadline_ns / NS_PER_SECOND);
-      deadline.tv_nsec = (long)(deadline_ns % NS_PER_SECOND);
-      error = pthread_cond_timedwait(&changed, &mutex, &deadline);
-    }
+    if (deadline_ns == OS_NEVER)
+      (void)pthread_cond_wait(&changed, &mutex);
+    else
+      (void)pthread_cond_timedwait(&changed, &mutex, &deadline);
   }
   (void)pthread_mutex_unlock(&mutex);
   (void)pthread_setcancelstate(cancel_state, NULL);
-  return error != ETIMEDOUT;
+  return deadline_ns == OS_NEVER || mempool__os_now_ns() < deadline_ns;
 }
 
 void mempool__os_wake(atomic_u32 *word)

@@ -4,6 +4,7 @@
 
 #include "os.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define KNOWN_FLAGS                                                                                              \
@@ -18,22 +19,31 @@ struct request {
   uint32_t capacity;
 };
 
-/* Takes over the options that the caller's version knows (O(1): a size beyond reason is refused unread). */
+/*
+ * Takes over the options that the caller's version has whole.  A size beyond
+ * reason, most likely one that was never set, is refused unread.
+ */
 static mempool_status read_options(mempool_options *options, const mempool_options *given)
 {
-  enum { LARGEST_SIZE = 4096 };
+#define TAKE(member)                                                                \
+  if (offsetof(mempool_options, member) + sizeof options->member <= given->size) \
+  options->member = given->member
   const unsigned char *bytes = (const unsigned char *)given;
   size_t i;
   memset(options, 0, sizeof *options);
   if (given == NULL)
     return MEMPOOL_OK;
-  if (given->size == 0 || given->size > LARGEST_SIZE)
+  if (given->size == 0 || given->size > POOL_LARGEST_STRUCT)
     return MEMPOOL_E_INVALID_ARGUMENT;
   for (i = sizeof *options; i < given->size; i++) {
     if (bytes[i] != 0)
       return MEMPOOL_E_INVALID_ARGUMENT;
   }
-  memcpy(options, given, given->size < sizeof *options ? given->size : sizeof *options);
+  TAKE(flags);
+  TAKE(cache_blocks);
+  TAKE(alignment);
+  TAKE(name);
+#undef TAKE
   if ((options->flags & ~KNOWN_FLAGS) != 0)
     return MEMPOOL_E_INVALID_ARGUMENT;
   return MEMPOOL_OK;

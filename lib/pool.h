@@ -33,6 +33,9 @@ enum {
 
 enum { NAME_BYTES = 32 };
 
+/* The most bytes that a caller's options or stats may claim to have: no version will need more. */
+enum { POOL_LARGEST_STRUCT = 4096 };
+
 struct mempool {
   /* What the short ways of alloc and free use. */
   struct depot shortcut;

@@ -15,7 +15,7 @@ const char *mempool_strerror(mempool_status status)
   case MEMPOOL_E_INVALID_BLOCK_SIZE:
     return "Invalid block size: it must be at least 1, and all blocks together must fit the address space";
   case MEMPOOL_E_NO_MEMORY:
-    return "Not enough memory: ask for fewer or smaller blocks, or provide mempool_required_size() bytes";
+    return "Not enough memory: ask for fewer or smaller blocks, or provide more";
   case MEMPOOL_E_EXHAUSTED:
     return "Pool exhausted: every block is out; free one, wait for one, or make the pool larger";
   case MEMPOOL_E_FOREIGN_BLOCK:

@@ -4,9 +4,9 @@
  * waits on a word of its own on its own stack, so that a hand-over wakes the
  * right one and nobody else.
  *
- * W1  Somebody is in the queue only while the depot is empty and the pool is
- *     open: a block that comes free goes to the first in the queue, and is
- *     never listed as free in between.
+ * W1  Whenever the lock is free, somebody is in the queue only if the depot is
+ *     empty and the pool open: a block that comes free goes to the first in
+ *     the queue, before anybody else could see it.
  * W2  A waiter is in the queue if and only if its word is WAITER_WAITING.
  *     The word and the queue change under the pool's lock.
  * W3  The word is the last of a waiter that another thread writes: once it

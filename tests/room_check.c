@@ -453,7 +453,7 @@ TEST_OVER_KINDS(test_check_canaries_of_new_and_held_ok)
   canary[3] ^= 1;
   CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
   canary[3] ^= 1;
-  depot_unhold(f.depot, 0);
+  depot_give(f.depot, f.block[0], 0);
   tear_down(&f);
 }
 

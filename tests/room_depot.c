@@ -182,13 +182,6 @@ static void hold(struct state *state, int block)
   state->reference.just_so = false;
 }
 
-static void unhold(struct state *state, int block)
-{
-  depot_unhold(&state->depot, (uintptr_t)block);
-  state->reference.fates[block] = LIVE;
-  state->reference.just_so = false;
-}
-
 /* A "no" is always allowed by D4, but right after the block was taken it would make the short way pointless. */
 static bool give_out(struct state *state, int block)
 {
@@ -237,10 +230,6 @@ static bool apply(struct state *state, char letter, int block)
     if (now == LIVE)
       hold(state, block);
     return now == LIVE;
-  case 'u':
-    if (now == HELD)
-      unhold(state, block);
-    return now == HELD;
   default:
     return give_out(state, block);
   }
@@ -248,7 +237,7 @@ static bool apply(struct state *state, char letter, int block)
 
 static void explore(const struct state *from, int depth)
 {
-  static const char letters[] = "tghuo";
+  static const char letters[] = "tgho";
   size_t length = strlen(path);
   const char *letter;
   struct state state;

@@ -296,6 +296,40 @@ typedef struct later_options {
   unsigned char tail[64];
 } later_options;
 
+/* A member that a size cuts in two isn't the caller's: half of a pointer leads nowhere. */
+static void test_create_options_size_cuts_member_member_ignored(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  options.flags = 0x0fff0000u; /* unknown, where it counts */
+  options.name = "cut";
+  for (options.size = 1; options.size < sizeof(options); options.size++) {
+    mempool *pool;
+    bool flags_count = options.size >= offsetof(mempool_options, flags) + sizeof(options.flags);
+    mempool_status status = mempool_create(&pool, 16, 4, &options);
+    CU_ASSERT_EQUAL(status, flags_count ? MEMPOOL_E_INVALID_ARGUMENT : MEMPOOL_OK);
+    mempool_destroy(pool);
+  }
+  options.flags = 0;
+  for (options.size = 1; options.size < sizeof(options); options.size++) {
+    mempool *pool;
+    CU_ASSERT_EQUAL(mempool_create(&pool, 16, 4, &options), MEMPOOL_OK);
+    mempool_destroy(pool);
+  }
+}
+
+static void test_create_options_size_absurd_invalid_argument(void)
+{
+  static const size_t sizes[] = { 4097, 1 << 20, SIZE_MAX / 2, SIZE_MAX };
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  size_t i;
+  for (i = 0; i < COUNT_OF(sizes); i++) {
+    mempool *pool = GARBAGE;
+    options.size = sizes[i];
+    CU_ASSERT_EQUAL(mempool_create(&pool, 16, 4, &options), MEMPOOL_E_INVALID_ARGUMENT);
+    CU_ASSERT_PTR_NULL(pool);
+  }
+}
+
 static void test_create_options_size_larger_zero_tail_ok(void)
 {
   static const later_options none;
@@ -837,6 +871,8 @@ int main(void)
     TEST(test_create_options_size_zero_invalid_argument),
     TEST(test_create_options_size_smaller_rest_ignored),
     TEST(test_create_options_size_smaller_flags_heeded),
+    TEST(test_create_options_size_cuts_member_member_ignored),
+    TEST(test_create_options_size_absurd_invalid_argument),
     TEST(test_create_options_size_larger_zero_tail_ok),
     TEST(test_create_options_size_larger_nonzero_tail_invalid_argument),
     TEST(test_create_null_options_defaults),

@@ -145,6 +145,22 @@ static void test_get_stats_larger_size_rest_zero(void)
   tear_down(&f);
 }
 
+/* As on a stack where it was never set: nothing is read or written that isn't there. */
+static void test_get_stats_absurd_size_invalid_argument(void)
+{
+  static const size_t sizes[] = { 4097, 1 << 20, SIZE_MAX / 2, SIZE_MAX };
+  const pool_kind kind = { 0, true };
+  size_t i;
+  fixture f;
+  mempool *pool = set_up(&f, &kind, BLOCK_SIZE, 4);
+  for (i = 0; i < COUNT_OF(sizes); i++) {
+    mempool_stats stats = { .size = sizes[i], .capacity = 77 };
+    CU_ASSERT_EQUAL(mempool_get_stats(pool, &stats), MEMPOOL_E_INVALID_ARGUMENT);
+    CU_ASSERT_EQUAL(stats.capacity, 77);
+  }
+  tear_down(&f);
+}
+
 static void test_get_stats_bad_arguments_nothing_stored(void)
 {
   const pool_kind kind = { 0, true };
@@ -578,6 +594,7 @@ int main(void)
     TEST(test_get_stats_smaller_size_filled_as_far),
     TEST(test_get_stats_any_size_nothing_behind_written),
     TEST(test_get_stats_larger_size_rest_zero),
+    TEST(test_get_stats_absurd_size_invalid_argument),
     TEST(test_get_stats_bad_arguments_nothing_stored),
     TEST(test_contains_area_true_outside_false),
     TEST(test_contains_null_pool_false),

@@ -86,6 +86,28 @@ TEST_OVER(over_kinds, test_alloc_wait_block_available_ok)
   tear_down(&f);
 }
 
+/* The second time in one array the block is free already, though somebody waits for one. */
+static void test_free_bulk_twice_in_array_one_waiter_served(void)
+{
+  const pool_kind kind = { 0, true };
+  void *block, *twice[2];
+  waiter waiters[2];
+  fixture f;
+  mempool *pool = set_up(&f, &kind, BLOCK_SIZE, 1);
+  take(pool, &block, 1);
+  start_waiter(&waiters[0], pool, -1, 1);
+  start_waiter(&waiters[1], pool, -1, 2);
+  twice[0] = block;
+  twice[1] = block;
+  CU_ASSERT_EQUAL(mempool_free_bulk(pool, twice, 2), MEMPOOL_E_DOUBLE_FREE);
+  CU_ASSERT_EQUAL(stats_of(pool).refused_frees, 1);
+  expect_given(&waiters[0], block);
+  CU_ASSERT_EQUAL(stats_of(pool).waiting, 1);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
+  expect_given(&waiters[1], block);
+  tear_down(&f);
+}
+
 TEST_OVER(over_kinds, test_alloc_wait_zero_timeout_exhausted)
 {
   void *taken[CAPACITY], *block;
@@ -246,6 +268,7 @@ TEST_OVER(over_threaded_kinds, test_free_bulk_waiters_served_rest_available)
 {
   void *taken[CAPACITY];
   waiter waiters[2];
+  size_t i;
   fixture f;
   mempool *pool = set_up(&f, kind, BLOCK_SIZE, CAPACITY);
   take(pool, taken, CAPACITY);
@@ -253,10 +276,17 @@ TEST_OVER(over_threaded_kinds, test_free_bulk_waiters_served_rest_available)
   start_waiter(&waiters[1], pool, -1, 2);
   CU_ASSERT_EQUAL(mempool_free_bulk(pool, taken, CAPACITY), MEMPOOL_OK);
   CU_ASSERT_EQUAL(stats_of(pool).available, CAPACITY - 2);
-  expect_given(&waiters[0], taken[0]);
-  expect_given(&waiters[1], taken[1]);
+  for (i = 0; i < 2; i++) {
+    (void)pthread_join(waiters[i].thread, NULL);
+    CU_ASSERT_EQUAL(waiters[i].status, MEMPOOL_OK);
+  }
+  CU_ASSERT_PTR_NOT_EQUAL(waiters[0].block, waiters[1].block);
   CU_ASSERT_EQUAL(stats_of(pool).used, 2);
-  CU_ASSERT_EQUAL(mempool_free(pool, taken[3]), MEMPOOL_E_DOUBLE_FREE);
+  for (i = 0; i < CAPACITY; i++) {
+    bool served = taken[i] == waiters[0].block || taken[i] == waiters[1].block;
+    CU_ASSERT_EQUAL(mempool_free(pool, taken[i]), served ? MEMPOOL_OK : MEMPOOL_E_DOUBLE_FREE);
+  }
+  CU_ASSERT_EQUAL(stats_of(pool).used, 0);
   CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
   tear_down(&f);
 }
@@ -458,6 +488,7 @@ int main(void)
 {
   static const test_case tests[] = {
     TEST(test_alloc_wait_block_available_ok),
+    TEST(test_free_bulk_twice_in_array_one_waiter_served),
     TEST(test_alloc_wait_zero_timeout_exhausted),
     TEST(test_alloc_wait_null_invalid_argument),
     TEST(test_alloc_wait_timeout_timed_out),
