@@ -97,7 +97,9 @@ typedef enum mempool_status {
  *               0 for the default.  This version has no caches.
  * alignment     of every block, in bytes: a power of two up to 2 MiB, or 0
  *               for the default, which is that of max_align_t, and 64 (a
- *               cache line) for blocks of 64 bytes or more.
+ *               cache line) for blocks of 64 bytes or more.  With the default,
+ *               blocks that would lie a multiple of 1024 bytes apart lie 64
+ *               bytes further apart, for the sake of the processor's cache.
  * name          shown by mempool_dump(); copied, the first 31 bytes of it;
  *               NULL for none.
  *

@@ -20,6 +20,17 @@ static size_t default_alignment(size_t block_size)
   return block_size >= GEOMETRY_CACHE_LINE ? GEOMETRY_CACHE_LINE : alignof(max_align_t);
 }
 
+/*
+ * Colouring: if the blocks' starts were multiples of 1024 bytes apart, they
+ * would all fall on few of the processor's cache sets, and push each other
+ * out; a cache line more between them spreads them over all sets.
+ */
+static size_t colour(size_t stride)
+{
+  enum { COLOURED_BYTES = 1024 };
+  return stride % COLOURED_BYTES == 0 ? stride + GEOMETRY_CACHE_LINE : stride;
+}
+
 /* Appends a table of capacity entries. */
 static bool add_table(size_t *offset, size_t capacity, size_t entry_bytes)
 {
@@ -37,15 +48,15 @@ static bool plan_tables(struct layout *plan, size_t header_bytes, size_t capacit
 }
 
 mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, size_t block_size, size_t capacity,
-                                    size_t alignment, bool canary)
+                                    size_t wanted_alignment, bool canary)
 {
+  size_t alignment;
   size_t whole;
   if (block_size == 0)
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   if (capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
     return MEMPOOL_E_INVALID_ARGUMENT;
-  if (alignment == 0)
-    alignment = default_alignment(block_size);
+  alignment = wanted_alignment != 0 ? wanted_alignment : default_alignment(block_size);
   if ((alignment & (alignment - 1)) != 0 || alignment > GEOMETRY_MAX_ALIGNMENT)
     return MEMPOOL_E_INVALID_ARGUMENT;
 
@@ -54,6 +65,8 @@ mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, si
   if (!add(&plan->stride, canary ? GEOMETRY_CANARY_BYTES : 0) || !add(&plan->stride, alignment - 1))
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   plan->stride &= ~(alignment - 1);
+  if (wanted_alignment == 0)
+    plan->stride = colour(plan->stride);
   if (plan->stride > LARGEST / capacity)
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   plan->area_bytes = plan->stride * capacity;

@@ -42,11 +42,12 @@ struct layout {
 
 /*
  * Works the layout of a pool out: header_bytes for the header, then the
- * tables, then the blocks with room for alignment.  MEMPOOL_OK, or what
- * mempool_create() returns for such arguments.
+ * tables, then the blocks with room for alignment; a wanted alignment of 0 is
+ * the default.  MEMPOOL_OK, or what mempool_create() returns for such
+ * arguments.
  */
 mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, size_t block_size, size_t capacity,
-                                    size_t alignment, bool canary);
+                                    size_t wanted_alignment, bool canary);
 
 /* Lays the blocks at base. */
 void mempool__geometry_init(struct geometry *geometry, const struct layout *plan, uint32_t capacity, void *base);
