@@ -18,8 +18,8 @@ count() { # peer, workload, alloc, free
 }
 
 echo 'instructions per alloc + free, checks on'
-printf '%-12s %8s %8s\n' workload list pool
+printf '%-12s %8s %8s %8s\n' workload list single default
 for workload in hot-pair batch random; do
-  printf '%-12s %8s %8s\n' $workload "$(count list $workload unsafe_list_alloc unsafe_list_free)" \
-    "$(count pool $workload mempool_alloc mempool_free)"
+  printf '%-12s %8s %8s %8s\n' $workload "$(count list $workload unsafe_list_alloc unsafe_list_free)" \
+    "$(count single $workload mempool_alloc mempool_free)" "$(count default $workload mempool_alloc mempool_free)"
 done

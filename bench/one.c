@@ -2,7 +2,7 @@
 /*
  * Runs one workload on one peer, for a tool that counts:
  *
- *     one list|pool hot-pair|batch|random
+ *     one list|single|default hot-pair|batch|random
  *
  * Prints how many pairs of alloc and free that were.
  */
@@ -34,8 +34,10 @@ static const struct {
   workload *run;
 } workloads[] = {
   { "list", "hot-pair", unsafe_list_hot_pair }, { "list", "batch", unsafe_list_batch },
-  { "list", "random", unsafe_list_random },     { "pool", "hot-pair", pool_hot_pair },
-  { "pool", "batch", pool_batch },              { "pool", "random", pool_random },
+  { "list", "random", unsafe_list_random },     { "single", "hot-pair", pool_hot_pair },
+  { "single", "batch", pool_batch },            { "single", "random", pool_random },
+  { "default", "hot-pair", pool_hot_pair },     { "default", "batch", pool_batch },
+  { "default", "random", pool_random },
 };
 
 static void *make_peer(const char *name, struct unsafe_list *list)
@@ -44,7 +46,7 @@ static void *make_peer(const char *name, struct unsafe_list *list)
   mempool *pool;
   if (strcmp(name, "list") == 0)
     return unsafe_list_create(list, BLOCK_SIZE, CAPACITY) == 0 ? list : NULL;
-  options.flags = MEMPOOL_SINGLE_THREADED;
+  options.flags = strcmp(name, "single") == 0 ? MEMPOOL_SINGLE_THREADED : 0;
   return mempool_create(&pool, BLOCK_SIZE, CAPACITY, &options) == MEMPOOL_OK ? pool : NULL;
 }
 
@@ -63,6 +65,6 @@ int main(int argc, char **argv)
       return 0;
     }
   }
-  (void)fprintf(stderr, "usage: one list|pool hot-pair|batch|random\n");
+  (void)fprintf(stderr, "usage: one list|single|default hot-pair|batch|random\n");
   return 2;
 }

@@ -21,15 +21,19 @@
  * Threads: unless a function says otherwise, any thread may call it at any
  * time on a pool made without MEMPOOL_SINGLE_THREADED, without registration.
  * A pool made with MEMPOOL_SINGLE_THREADED may be used by one thread at a
- * time, whatever the function.
+ * time, whatever the function.  fork(): the child may use its copy of every
+ * pool.  Signal handlers must not call the library.  mempool_threads(7) says
+ * all of it.
  *
  * Arguments: no value of any argument crashes the library, except a pool or a
  * pointer to results that is neither NULL nor valid.  Errors are negative.
  * errno says nothing after a call, and may have changed.
  *
  * Cost: "O(1)" means a bounded number of instructions that does not depend on
- * the capacity or on the block size; waiting for the pool's lock comes on top
- * of it, except in a pool made with MEMPOOL_SINGLE_THREADED.
+ * the capacity or on the block size.  On top of it come, except in a pool
+ * made with MEMPOOL_SINGLE_THREADED, waiting for the pool's lock, which is
+ * taken rarely where threads have caches, and for an allocation that finds
+ * blocks nowhere else, collecting what lies in other threads' caches.
  */
 #ifndef MEMPOOL_H
 #define MEMPOOL_H
@@ -75,7 +79,7 @@ typedef enum mempool_status {
 /* Flags of mempool_options. */
 #define MEMPOOL_SINGLE_THREADED 0x0001u /* the caller promises one thread at a time: no lock is taken */
 #define MEMPOOL_SHARED 0x0002u          /* shared by processes: MEMPOOL_E_UNSUPPORTED in this version */
-#define MEMPOOL_NO_CACHE 0x0004u        /* no per-thread caches: this version has none, so nothing changes */
+#define MEMPOOL_NO_CACHE 0x0004u        /* no per-thread caches: every call takes the pool's lock */
 #define MEMPOOL_STRICT 0x0008u          /* of two racing frees of one block exactly one succeeds */
 #define MEMPOOL_ZERO 0x0010u            /* freed blocks are wiped: every block is handed out zeroed */
 #define MEMPOOL_GUARD 0x0020u           /* overruns are caught: a canary behind each block, see below */
@@ -94,12 +98,13 @@ typedef enum mempool_status {
  *               and so is a size of 0 or of more than 4096.
  * flags         MEMPOOL_SINGLE_THREADED and the others, or-ed together.
  * cache_blocks  the most blocks that the cache of one thread may hold;
- *               0 for the default.  This version has no caches.
+ *               0 for the default: a sixteenth of the capacity, at most 128,
+ *               and no caches if the capacity is below 64.  Pools made with
+ *               MEMPOOL_STRICT, MEMPOOL_ZERO, MEMPOOL_GUARD or
+ *               MEMPOOL_COUNTERS have no caches.
  * alignment     of every block, in bytes: a power of two up to 2 MiB, or 0
  *               for the default, which is that of max_align_t, and 64 (a
- *               cache line) for blocks of 64 bytes or more.  With the default,
- *               blocks that would lie a multiple of 1024 bytes apart lie 64
- *               bytes further apart, for the sake of the processor's cache.
+ *               cache line) for blocks of 64 bytes or more.
  * name          shown by mempool_dump(); copied, the first 31 bytes of it;
  *               NULL for none.
  *
@@ -128,7 +133,8 @@ typedef struct mempool_options {
  * capacity       blocks in the pool.
  * used           blocks that are out now.
  * available      blocks that are free now; used + available == capacity.
- * peak_used      the most blocks that were ever out at once.
+ * peak_used      the most blocks that were ever out at once; in a pool with
+ *                caches, at most what these can hold more than that.
  * waiting        threads that are inside mempool_alloc_wait() for want of a
  *                block.
  * refused_frees  blocks that mempool_free() and mempool_free_bulk() refused.
@@ -252,8 +258,8 @@ MEMPOOL_API void mempool_destroy(mempool *pool);
 /* ---- Blocks ---- */
 
 /*
- * Takes a block.  Never waits for one.  The block freed last is handed out
- * first.
+ * Takes a block.  Never waits for one.  The block freed last on this thread is
+ * handed out first, unless it had to go to somebody else.
  *
  * pool  the pool.
  *
@@ -338,7 +344,8 @@ MEMPOOL_API size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t coun
  * all the same, its canary is whole again, and refused_frees doesn't count it.
  *
  * Threads: when two threads free one block at the same time, MEMPOOL_STRICT
- * promises that exactly one of them succeeds.
+ * promises that exactly one of them succeeds.  Without it both may, and the
+ * block may be handed out twice later on.
  * Cost: O(1); with MEMPOOL_ZERO, O(block size).
  */
 MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
@@ -466,7 +473,8 @@ MEMPOOL_API mempool_status mempool_foreach(mempool *pool, mempool_visitor visit,
  * pool  the pool.
  *
  * Returns MEMPOOL_OK; MEMPOOL_E_CORRUPTED if an invariant does not hold;
- * MEMPOOL_E_INVALID_ARGUMENT if pool is NULL.  Nothing is mended.
+ * MEMPOOL_E_INVALID_ARGUMENT if pool is NULL.  Nothing is mended.  The
+ * threads' caches are emptied for it, and filled again in time.
  *
  * Cost: O(blocks ever handed out), with the lock held.
  */

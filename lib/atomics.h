@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 typedef _Atomic uint32_t atomic_u32;
+typedef _Atomic(void *) atomic_pointer;
 
 static inline uint32_t load_relaxed_u32(const atomic_u32 *word)
 {
@@ -51,6 +52,34 @@ static inline bool compare_exchange_acquire_u32(atomic_u32 *word, uint32_t expec
 {
   return atomic_compare_exchange_strong_explicit(word, &expected, desired, memory_order_acquire,
                                                  memory_order_relaxed);
+}
+
+static inline void *load_relaxed_pointer(const atomic_pointer *word)
+{
+  return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline void store_relaxed_pointer(atomic_pointer *word, void *value)
+{
+  atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+/* The light half of an asymmetric fence: keeps the compiler from moving memory accesses over it, and nothing else. */
+static inline void fence_light(void)
+{
+  atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* A full fence. */
+static inline void fence_full(void)
+{
+#ifdef __SANITIZE_THREAD__
+  /* ThreadSanitizer knows no fences. */
+  static atomic_u32 dummy;
+  (void)atomic_fetch_add_explicit(&dummy, 1, memory_order_seq_cst);
+#else
+  atomic_thread_fence(memory_order_seq_cst);
+#endif
 }
 
 #endif /* MEMPOOL_ATOMICS_H */

@@ -2,11 +2,25 @@
 /* Taking blocks and giving them back. */
 #include "pool.h"
 
+#include "caches.h"
 #include "os.h"
+#include "threads.h"
 
 #include <string.h>
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* In a pool with caches a block's place says outright that it is live, for those who don't hold the lock. */
+static void mark_live(mempool *pool, void *const *blocks, size_t count)
+{
+  size_t i;
+  for (i = 0; i < count; i++)
+    store_relaxed_u32(&pool->places[geometry_index(&pool->geometry, blocks[i])], DEPOT_LIVE);
+  pool->depot->out = NULL;
+  store_relaxed_u32(&pool->handed_out, pool->depot->fresh);
+}
 
 /*
  * Takes up to count blocks, from the depot first and then such as were never
@@ -29,6 +43,8 @@ static size_t take(mempool *pool, void **blocks, size_t count, size_t *first_new
     depot_take_fresh(depot, block);
     blocks[taken++] = block;
   }
+  if (pool->caches_bytes > 0)
+    mark_live(pool, blocks, taken);
   pool->alloc_count += taken;
   return taken;
 }
@@ -44,12 +60,24 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
 {
   size_t taken = 0;
   size_t first_new = 0;
+  struct cache *cache;
   *status = MEMPOOL_OK;
+  if (pool->caches_bytes > 0)
+    mempool__thread_join();
   pool_enter(pool);
+  cache = mempool__cache_opened(pool);
+  if (cache != NULL)
+    mempool__cache_empty(pool, cache);
+  if (pool_available(pool) < count) {
+    mempool__caches_gather(pool);
+    cache = NULL;
+  }
   if ((pool_mode(pool) & MODE_CLOSED) != 0) {
     *status = MEMPOOL_E_CLOSED;
   } else if (pool_available(pool) >= least) {
     taken = take(pool, blocks, count, &first_new);
+    if (cache != NULL && count == 1)
+      mempool__cache_refill(pool, cache);
   } else {
     *status = MEMPOOL_E_EXHAUSTED;
     if (waiter != NULL)
@@ -73,13 +101,61 @@ static __attribute__((noinline)) void *alloc_long(mempool *pool)
   return block;
 }
 
+/*
+ * The short ways are leaves: all that they call, they call last, so that they
+ * need no stack frame.
+ */
+
+/* Takes a block from the calling thread's cache, in which it is; the long way if there is none. */
+static ALWAYS_INLINE void *alloc_inside(mempool *pool, struct cache *cache)
+{
+  void *block = load_relaxed_pointer(&cache->hot);
+  atomic_u32 *place;
+  if (likely(block != NULL)) {
+    place = cache->last_place;
+    store_relaxed_pointer(&cache->hot, NULL);
+  } else {
+    uint32_t count = load_relaxed_u32(&cache->count);
+    if (count == 0) {
+      cache_leave(cache);
+      return alloc_long(pool);
+    }
+    store_relaxed_u32(&cache->count, --count);
+    block = cache->slots[count];
+    place = &pool->places[geometry_index(&pool->geometry, block)];
+    cache->last_place = place;
+  }
+  cache->out = block;
+  if (unlikely(load_relaxed_u32(place) != DEPOT_HELD)) {
+    /* Two frees of it raced, and it was listed twice: it is in use, or the depot has it. */
+    cache_leave(cache);
+    return alloc_long(pool);
+  }
+  store_relaxed_u32(place, DEPOT_LIVE);
+  cache_leave(cache);
+  return block;
+}
+
+static __attribute__((noinline)) void *alloc_at_gate(mempool *pool, struct cache *cache)
+{
+  return mempool__cache_enter_fenced(cache) ? alloc_inside(pool, cache) : alloc_long(pool);
+}
+
 void *mempool_alloc(mempool *pool)
 {
+  uintptr_t offset;
   void *block;
   if (pool == NULL)
     return NULL;
   block = depot_take(&pool->shortcut);
-  return likely(block != NULL) ? block : alloc_long(pool);
+  if (likely(block != NULL))
+    return block;
+  offset = mempool__thread_offset;
+  if (likely(offset < pool->caches_bytes)) {
+    struct cache *cache = cache_at(pool, offset);
+    return likely(cache_enter(cache)) ? alloc_inside(pool, cache) : alloc_at_gate(pool, cache);
+  }
+  return alloc_long(pool);
 }
 
 mempool_status mempool_alloc_bulk(mempool *pool, void **blocks, size_t count)
@@ -175,6 +251,8 @@ static atomic_u32 *serve_waiters(mempool *pool)
   while (pool->waiters.first != NULL && (block = depot_take(pool->depot)) != NULL) {
     if (word != NULL)
       mempool__os_wake(word);
+    if (pool->caches_bytes > 0)
+      mark_live(pool, &block, 1);
     pool->alloc_count++;
     word = mempool__waiters_serve(&pool->waiters, block);
   }
@@ -213,6 +291,20 @@ static mempool_status free_with_care(mempool *pool, void *block)
   return status;
 }
 
+/* Gives a block back to the calling thread's cache, if that is open or may be, else to the depot. */
+static void give_back(mempool *pool, void *block, uintptr_t index)
+{
+  struct cache *cache = mempool__cache_opened(pool);
+  if (cache == NULL) {
+    depot_give(pool->depot, block, index);
+    return;
+  }
+  if (cache_top(cache) == cache->limit)
+    mempool__cache_flush(pool, cache);
+  store_relaxed_u32(&pool->places[index], DEPOT_HELD);
+  cache_give(cache, block, &pool->places[index]);
+}
+
 /*
  * Frees blocks that need no looking over.  All of them are free before the
  * first is handed to a waiter, so that a block that stands in the array twice
@@ -230,7 +322,7 @@ static mempool_status free_plainly(mempool *pool, void *const *blocks, size_t co
       continue;
     judgement = judge(pool, blocks[i], index);
     if (judgement == MEMPOOL_OK)
-      depot_give(pool->depot, blocks[i], index);
+      give_back(pool, blocks[i], index);
     else if (status == MEMPOOL_OK)
       status = judgement;
   }
@@ -243,6 +335,8 @@ static mempool_status free_each(mempool *pool, void *const *blocks, size_t count
 {
   mempool_status status = MEMPOOL_OK;
   size_t i;
+  if (pool->caches_bytes > 0)
+    mempool__thread_join();
   if ((pool_mode(pool) & MODE_AT_FREE) == 0)
     return free_plainly(pool, blocks, count);
   for (i = 0; i < count; i++) {
@@ -265,17 +359,56 @@ mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t coun
   return free_each(pool, blocks, count);
 }
 
+/* Gives a block back to the calling thread's cache, in which it is; the long way if that can't be done. */
+static ALWAYS_INLINE mempool_status free_inside(mempool *pool, struct cache *cache, void *block)
+{
+  atomic_u32 *place = cache->last_place;
+  uintptr_t index;
+  if (likely(cache->out == block && load_relaxed_u32(place) == DEPOT_LIVE && block != NULL)) {
+    store_relaxed_u32(place, DEPOT_HELD);
+    cache->out = NULL;
+    store_relaxed_pointer(&cache->hot, block);
+    cache_leave(cache);
+    return MEMPOOL_OK;
+  }
+  index = geometry_index(&pool->geometry, block);
+  if (likely(index < load_relaxed_u32(&pool->handed_out))) {
+    place = &pool->places[index];
+    if (likely(load_relaxed_u32(place) == DEPOT_LIVE && cache_top(cache) < cache->limit)) {
+      store_relaxed_u32(place, DEPOT_HELD);
+      cache_give(cache, block, place);
+      cache_leave(cache);
+      return MEMPOOL_OK;
+    }
+  }
+  cache_leave(cache);
+  return free_long(pool, block);
+}
+
+static __attribute__((noinline)) mempool_status free_at_gate(mempool *pool, struct cache *cache, void *block)
+{
+  return mempool__cache_enter_fenced(cache) ? free_inside(pool, cache, block) : free_long(pool, block);
+}
+
 mempool_status mempool_free(mempool *pool, void *block)
 {
+  uintptr_t offset;
   uintptr_t index;
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   if (depot_give_out(&pool->shortcut, block))
     return MEMPOOL_OK;
-  index = geometry_index(&pool->geometry, block);
-  if (likely(index < pool->shortcut.fresh && !depot_is_free(&pool->shortcut, block, index))) {
+  if (likely(pool->shortcut.fresh != 0)) {
+    index = geometry_index(&pool->geometry, block);
+    if (unlikely(index >= pool->shortcut.fresh || depot_is_free(&pool->shortcut, block, index)))
+      return free_long(pool, block);
     depot_give(&pool->shortcut, block, index);
     return MEMPOOL_OK;
+  }
+  offset = mempool__thread_offset;
+  if (likely(offset < pool->caches_bytes)) {
+    struct cache *cache = cache_at(pool, offset);
+    return likely(cache_enter(cache)) ? free_inside(pool, cache, block) : free_at_gate(pool, cache, block);
   }
   return free_long(pool, block);
 }

@@ -31,18 +31,25 @@
 #ifndef MEMPOOL_DEPOT_H
 #define MEMPOOL_DEPOT_H
 
+#include "atomics.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* The place of a block whose free has been accepted, but which isn't given back yet. */
+/*
+ * What stands for a place while a block is elsewhere: its free has been
+ * accepted, but it isn't given back here yet; or it is live, said outright for
+ * those who can't look at the stack (in pools that have caches).
+ */
 #define DEPOT_HELD UINT32_MAX
+#define DEPOT_LIVE (UINT32_MAX - 1)
 
 struct depot {
   void *hot;
   void *out;
   void **slots;
-  uint32_t *places;
+  atomic_u32 *places;
   uint32_t count;
   uint32_t fresh;
 };
@@ -71,27 +78,27 @@ static inline void *depot_take(struct depot *depot)
 static inline void depot_take_fresh(struct depot *depot, void *block)
 {
   depot->slots[0] = block;
-  depot->places[depot->fresh++] = 0;
+  store_relaxed_u32(&depot->places[depot->fresh++], 0);
   depot->out = block;
 }
 
 /* Whether a block, whose index is below fresh, is on the stack. */
 static inline bool depot_is_free(const struct depot *depot, const void *block, uintptr_t index)
 {
-  uint32_t place = depot->places[index];
+  uint32_t place = load_relaxed_u32(&depot->places[index]);
   return place < depot_top(depot) && depot->slots[place] == block;
 }
 
 /* Whether a block, whose index is below fresh, is held. */
 static inline bool depot_is_held(const struct depot *depot, uintptr_t index)
 {
-  return depot->places[index] == DEPOT_HELD;
+  return load_relaxed_u32(&depot->places[index]) == DEPOT_HELD;
 }
 
 /* Marks a live block as held, until it is given back. */
 static inline void depot_hold(struct depot *depot, uintptr_t index)
 {
-  depot->places[index] = DEPOT_HELD;
+  store_relaxed_u32(&depot->places[index], DEPOT_HELD);
   depot->out = NULL;
 }
 
@@ -100,7 +107,7 @@ static inline void depot_give(struct depot *depot, void *block, uintptr_t index)
 {
   uint32_t top = depot_top(depot);
   depot->slots[top] = block;
-  depot->places[index] = top;
+  store_relaxed_u32(&depot->places[index], top);
   depot->count = top;
   depot->hot = block;
   depot->out = NULL;
@@ -112,7 +119,7 @@ static inline void depot_give(struct depot *depot, void *block, uintptr_t index)
  */
 static inline bool depot_give_out(struct depot *depot, void *block)
 {
-  if (block == NULL || depot->out != block)
+  if (depot->out != block || block == NULL)
     return false;
   depot->out = NULL;
   depot->hot = block;

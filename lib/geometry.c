@@ -2,6 +2,7 @@
 #include "geometry.h"
 
 #include <stdalign.h>
+#include <string.h>
 
 /* Nothing in C can be larger; address arithmetic relies on it. */
 #define LARGEST ((size_t)PTRDIFF_MAX)
@@ -20,17 +21,6 @@ static size_t default_alignment(size_t block_size)
   return block_size >= GEOMETRY_CACHE_LINE ? GEOMETRY_CACHE_LINE : alignof(max_align_t);
 }
 
-/*
- * Colouring: if the blocks' starts were multiples of 1024 bytes apart, they
- * would all fall on few of the processor's cache sets, and push each other
- * out; a cache line more between them spreads them over all sets.
- */
-static size_t colour(size_t stride)
-{
-  enum { COLOURED_BYTES = 1024 };
-  return stride % COLOURED_BYTES == 0 ? stride + GEOMETRY_CACHE_LINE : stride;
-}
-
 /* Appends a table of capacity entries. */
 static bool add_table(size_t *offset, size_t capacity, size_t entry_bytes)
 {
@@ -47,11 +37,33 @@ static bool plan_tables(struct layout *plan, size_t header_bytes, size_t capacit
   return add_table(&plan->front_bytes, capacity, sizeof(uint32_t));
 }
 
+/* Whether there is room for any placement: the blocks' alignment, and inaccessible or huge pages around them. */
+static bool fits(const struct layout *plan)
+{
+  size_t whole = plan->front_bytes;
+  return add(&whole, plan->area_bytes) && add(&whole, 8 * GEOMETRY_MAX_ALIGNMENT);
+}
+
+bool mempool__layout_add_caches(struct layout *plan, size_t cache_bytes, uint32_t cache_count, uint32_t cache_blocks)
+{
+  size_t offset = plan->front_bytes;
+  if (!add(&offset, GEOMETRY_CACHE_LINE - 1))
+    return false;
+  offset &= ~(size_t)(GEOMETRY_CACHE_LINE - 1);
+  plan->cache_count = cache_count;
+  plan->cache_blocks = cache_blocks;
+  plan->caches = offset;
+  plan->magazines = offset;
+  if (!add_table(&plan->magazines, cache_count, cache_bytes))
+    return false;
+  plan->front_bytes = plan->magazines;
+  return add_table(&plan->front_bytes, (size_t)cache_count * cache_blocks, sizeof(void *)) && fits(plan);
+}
+
 mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, size_t block_size, size_t capacity,
                                     size_t wanted_alignment, bool canary)
 {
   size_t alignment;
-  size_t whole;
   if (block_size == 0)
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   if (capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
@@ -60,22 +72,17 @@ mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, si
   if ((alignment & (alignment - 1)) != 0 || alignment > GEOMETRY_MAX_ALIGNMENT)
     return MEMPOOL_E_INVALID_ARGUMENT;
 
+  memset(plan, 0, sizeof *plan);
   plan->alignment = alignment;
   plan->stride = block_size;
   if (!add(&plan->stride, canary ? GEOMETRY_CANARY_BYTES : 0) || !add(&plan->stride, alignment - 1))
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   plan->stride &= ~(alignment - 1);
-  if (wanted_alignment == 0)
-    plan->stride = colour(plan->stride);
   if (plan->stride > LARGEST / capacity)
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   plan->area_bytes = plan->stride * capacity;
 
-  if (!plan_tables(plan, header_bytes, capacity))
-    return MEMPOOL_E_INVALID_BLOCK_SIZE;
-  /* Room for any placement: the blocks' alignment, and inaccessible or huge pages around them. */
-  whole = plan->front_bytes;
-  if (!add(&whole, plan->area_bytes) || !add(&whole, 8 * GEOMETRY_MAX_ALIGNMENT))
+  if (!plan_tables(plan, header_bytes, capacity) || !fits(plan))
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   return MEMPOOL_OK;
 }

@@ -2,6 +2,8 @@
 /* Looking at a pool. */
 #include "pool.h"
 
+#include "caches.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -47,7 +49,9 @@ static mempool_stats figures(const mempool *constant_pool)
   pool_enter(pool);
   stats.block_size = pool->block_size;
   stats.capacity = pool->geometry.capacity;
-  stats.available = pool_available(pool);
+  stats.available = pool_available(pool) + mempool__caches_count(pool);
+  if (stats.available > stats.capacity) /* a block was seen in two places while it moved */
+    stats.available = stats.capacity;
   stats.used = stats.capacity - stats.available;
   stats.peak_used = pool->depot->fresh;
   stats.waiting = pool->waiters.count;
@@ -135,7 +139,7 @@ static bool top_is_sound(const mempool *pool)
     return true;
   index = geometry_index(&pool->geometry, block);
   return index < depot->fresh && depot->count < depot->fresh && depot->slots[depot->count] == block &&
-         depot->places[index] == depot->count && (depot->hot == NULL || depot->out == NULL);
+         load_relaxed_u32(&depot->places[index]) == depot->count && (depot->hot == NULL || depot->out == NULL);
 }
 
 /* D1 to D4. */
@@ -149,7 +153,18 @@ static bool depot_is_sound(const mempool *pool)
     return false;
   for (i = 0; i < top; i++) {
     uintptr_t index = geometry_index(&pool->geometry, depot->slots[i]);
-    if (index >= depot->fresh || depot->places[index] != i)
+    if (index >= depot->fresh || load_relaxed_u32(&depot->places[index]) != i)
+      return false;
+  }
+  return true;
+}
+
+/* Whether each block that was handed out is live or on the stack, when no cache holds any. */
+static bool none_is_lost(const mempool *pool)
+{
+  uint32_t index;
+  for (index = 0; pool->caches_bytes > 0 && index < pool->depot->fresh; index++) {
+    if (depot_is_held(pool->depot, index))
       return false;
   }
   return true;
@@ -193,7 +208,8 @@ mempool_status mempool_check(const mempool *constant_pool)
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   pool_enter(pool);
-  sound = depot_is_sound(pool) && canaries_are_whole(pool) && waiters_are_sound(pool);
+  mempool__caches_gather(pool);
+  sound = depot_is_sound(pool) && none_is_lost(pool) && canaries_are_whole(pool) && waiters_are_sound(pool);
   pool_leave(pool);
   return sound ? MEMPOOL_OK : MEMPOOL_E_CORRUPTED;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the library wants of the operating system: pages, the monotonic clock,
- * and a way to sleep until a word changes.  No policy.
+ * a way to sleep until a word changes, and a fence on all threads.  No policy.
  *
- * os_posix.c       pages and the clock
+ * os_posix.c       pages, the clock, and the fence
  * os_wait_linux.c  sleeping, by futex
  * os_wait_posix.c  sleeping, by condition variables, where there is no futex
  *                  or MEMPOOL_NO_FUTEX is defined
@@ -77,5 +77,18 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
  * word is not read, and may be gone already.
  */
 void mempool__os_wake(atomic_u32 *word);
+
+/*
+ * The heavy half of an asymmetric fence.  os_fence_prepare() says whether this
+ * process can have it, and is called before the first use, and again in the
+ * child of a fork.  os_fence_all() is a full fence on the calling thread and,
+ * at some moment during the call, on every other thread of the process that
+ * runs, so that fence_light() suffices there.
+ */
+bool mempool__os_fence_prepare(void);
+void mempool__os_fence_all(void);
+
+/* Lets other threads run. */
+void mempool__os_yield(void);
 
 #endif /* MEMPOOL_OS_H */

@@ -2,9 +2,16 @@
 #include "os.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#if defined(__linux__) && !defined(MEMPOOL_NO_MEMBARRIER)
+#include <sys/syscall.h>
+/* Of linux/membarrier.h, which not every C library comes with. */
+enum { FENCE_ALL = 1 << 3, FENCE_PREPARE = 1 << 4 };
+#endif
 
 #define NS_PER_SECOND 1000000000
 
@@ -94,4 +101,28 @@ void mempool__os_sleep_until(int64_t deadline_ns)
   atomic_u32 word = 0;
   while (mempool__os_wait(&word, 0, deadline_ns))
     continue;
+}
+
+bool mempool__os_fence_prepare(void)
+{
+#if defined(__linux__) && !defined(MEMPOOL_NO_MEMBARRIER)
+  return syscall(SYS_membarrier, FENCE_PREPARE, 0, 0) == 0;
+#else
+  return false;
+#endif
+}
+
+void mempool__os_fence_all(void)
+{
+#if defined(__linux__) && !defined(MEMPOOL_NO_MEMBARRIER)
+  /* Refused after all, by a sandbox that was entered since: no store stays in a processor's buffer for that long. */
+  if (syscall(SYS_membarrier, FENCE_ALL, 0, 0) != 0)
+    mempool__os_sleep_until(mempool__os_now_ns() + NS_PER_SECOND / 1000);
+#endif
+  fence_full();
+}
+
+void mempool__os_yield(void)
+{
+  (void)sched_yield();
 }

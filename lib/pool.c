@@ -2,7 +2,9 @@
 /* Making and ending pools. */
 #include "pool.h"
 
+#include "caches.h"
 #include "os.h"
+#include "threads.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -49,6 +51,42 @@ static mempool_status read_options(mempool_options *options, const mempool_optio
   return MEMPOOL_OK;
 }
 
+/* Caches are for pools that threads share, and that ask for nothing to be done besides. */
+static bool wants_caches(uint32_t flags)
+{
+  return (flags & (MEMPOOL_SINGLE_THREADED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD |
+                   MEMPOOL_COUNTERS)) == 0;
+}
+
+/*
+ * How many blocks one thread's cache may hold, and how many caches there are:
+ * so many that all of them together could hold half of the pool, and at least
+ * eight.  In a small pool there is nothing to be cached.
+ */
+static bool plan_caches(struct request *request)
+{
+  enum { LEAST_BLOCKS = 4, MOST_BLOCKS = 128, LEAST_CACHES = 8 };
+  size_t blocks = request->options.cache_blocks;
+  size_t count;
+  if (!wants_caches(request->options.flags))
+    return true;
+  if (blocks == 0) {
+    blocks = request->capacity / 16;
+    if (blocks < LEAST_BLOCKS)
+      return true;
+    if (blocks > MOST_BLOCKS)
+      blocks = MOST_BLOCKS;
+  }
+  if (blocks > request->capacity)
+    blocks = request->capacity;
+  count = request->capacity / (2 * blocks);
+  if (count < LEAST_CACHES)
+    count = LEAST_CACHES;
+  if (count > THREAD_SLOTS)
+    count = THREAD_SLOTS;
+  return mempool__layout_add_caches(&request->plan, sizeof(struct cache), (uint32_t)count, (uint32_t)blocks);
+}
+
 static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
                                    const mempool_options *options)
 {
@@ -63,7 +101,7 @@ static mempool_status read_request(struct request *request, size_t block_size, s
     return MEMPOOL_E_UNSUPPORTED;
   request->block_size = block_size;
   request->capacity = (uint32_t)capacity;
-  return MEMPOOL_OK;
+  return plan_caches(request) ? MEMPOOL_OK : MEMPOOL_E_INVALID_BLOCK_SIZE;
 }
 
 static uint32_t mode_of(uint32_t flags, bool callers_memory)
@@ -96,7 +134,11 @@ static mempool *lay(const struct request *request, unsigned char *front, void *b
   store_relaxed_u32(&pool->mode, mode_of(pool->flags, callers_memory));
   pool->depot = pool_mode(pool) == 0 ? &pool->shortcut : &pool->behind;
   pool->depot->slots = (void **)(void *)(front + plan->slots);
-  pool->depot->places = (uint32_t *)(void *)(front + plan->places);
+  pool->depot->places = (atomic_u32 *)(void *)(front + plan->places);
+  if (plan->cache_count > 0)
+    mempool__caches_init(pool, plan, front);
+  if ((pool_mode(pool) & MODE_LOCKED) != 0)
+    mempool__threads_add(pool);
   return pool;
 }
 
@@ -261,12 +303,17 @@ void mempool_close(mempool *pool)
     memset(&pool->shortcut, 0, sizeof pool->shortcut);
     pool->depot = &pool->behind;
   }
+  mempool__caches_gather(pool);
   mempool__waiters_close(&pool->waiters);
   pool_leave(pool);
 }
 
 void mempool_destroy(mempool *pool)
 {
-  if (pool != NULL && pool->mapping != NULL)
+  if (pool == NULL)
+    return;
+  if ((pool_mode(pool) & MODE_LOCKED) != 0)
+    mempool__threads_remove(pool);
+  if (pool->mapping != NULL)
     mempool__os_unmap(pool->mapping, pool->mapping_bytes);
 }

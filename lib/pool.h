@@ -14,6 +14,7 @@
 #define MEMPOOL_POOL_H
 
 #include "atomics.h"
+#include "cache.h"
 #include "depot.h"
 #include "geometry.h"
 #include "lock.h"
@@ -40,6 +41,10 @@ struct mempool {
   /* What the short ways of alloc and free use. */
   struct depot shortcut;
   struct geometry geometry;
+  uintptr_t caches_bytes; /* 0: no caches */
+  unsigned char *caches;  /* struct cache, one for each slot of threads.h */
+  atomic_u32 *places;     /* the depot's, if there are caches */
+  atomic_u32 handed_out;  /* the depot's fresh, if there are caches */
 
   atomic_u32 mode;
   struct lock lock;
@@ -49,6 +54,11 @@ struct mempool {
   uint64_t alloc_count;
   uint64_t refused_frees;
   uint64_t failed_allocs;
+  uint32_t open_caches; /* how many gates are open */
+  uint32_t patience;    /* how often more the long way is gone before any may be */
+  uint32_t open_gate;   /* the value of a gate that is open */
+  mempool *next;        /* on the list of threads.c, and under its lock */
+  mempool *previous;
 
   /* Not changed after creation. */
   size_t block_size;
@@ -81,6 +91,12 @@ static inline void pool_leave(mempool *pool)
 static inline size_t pool_available(const mempool *pool)
 {
   return depot_top(pool->depot) + (size_t)(pool->geometry.capacity - pool->depot->fresh);
+}
+
+/* The cache at an offset in bytes, below caches_bytes. */
+static inline struct cache *cache_at(const mempool *pool, uintptr_t offset)
+{
+  return (struct cache *)(void *)(pool->caches + offset);
 }
 
 /* The functions that only look take the lock as well, which is why a pool is never a constant object. */

@@ -146,6 +146,11 @@ static void poke_number(struct fixture *f, const char *what, uint32_t *field, ui
   poke(f, what, field, &value, sizeof(value));
 }
 
+static void poke_place(struct fixture *f, const char *what, atomic_u32 *field, uint32_t value)
+{
+  poke(f, what, field, &value, sizeof(value));
+}
+
 static void poke_pointer(struct fixture *f, const char *what, void **field, void *value)
 {
   poke(f, what, field, &value, sizeof(value));
@@ -225,11 +230,11 @@ TEST_OVER_KINDS(test_check_d2_listed_twice_or_misplaced_corrupted)
   poke_pointer(&f, "a block listed twice", &f.depot->slots[0], f.block[2]);
   poke_pointer(&f, "a block listed twice", &f.depot->slots[1], f.block[1]);
   poke_pointer(&f, "a live block listed", &f.depot->slots[1], f.block[0]);
-  poke_number(&f, "the place below", &f.depot->places[2], 0);
-  poke_number(&f, "the place above", &f.depot->places[1], 1);
+  poke_place(&f, "the place below", &f.depot->places[2], 0);
+  poke_place(&f, "the place above", &f.depot->places[1], 1);
   for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-    poke_number(&f, "a wrong place", &f.depot->places[1], wrong[i]);
-    poke_number(&f, "a wrong place", &f.depot->places[2], wrong[i]);
+    poke_place(&f, "a wrong place", &f.depot->places[1], wrong[i]);
+    poke_place(&f, "a wrong place", &f.depot->places[2], wrong[i]);
   }
   tear_down(&f);
 }
@@ -277,9 +282,9 @@ TEST_OVER_KINDS(test_check_d4_place_of_out_corrupted)
 {
   struct fixture f;
   set_up_out(&f, kind);
-  poke_number(&f, "the place of out below its slot", &f.depot->places[2], 0);
-  poke_number(&f, "the place of out above its slot", &f.depot->places[2], 2);
-  poke_number(&f, "the place of out, held", &f.depot->places[2], DEPOT_HELD);
+  poke_place(&f, "the place of out below its slot", &f.depot->places[2], 0);
+  poke_place(&f, "the place of out above its slot", &f.depot->places[2], 2);
+  poke_place(&f, "the place of out, held", &f.depot->places[2], DEPOT_HELD);
   tear_down(&f);
 }
 

@@ -35,7 +35,7 @@ struct reference {
 struct state {
   struct depot depot;
   void *slots[MOST_BLOCKS];
-  uint32_t places[MOST_BLOCKS];
+  atomic_u32 places[MOST_BLOCKS];
   struct reference reference;
 };
 

@@ -410,20 +410,6 @@ static void test_layout_plan_tables_aligned_apart_and_small(void)
   }
 }
 
-/* With the default alignment only: who asks for one gets just that. */
-static void test_layout_plan_default_alignment_coloured(void)
-{
-  size_t size;
-  for (size = 1; size <= 70000; size++) {
-    struct layout plan;
-    CU_ASSERT_EQUAL_FATAL(mempool__layout_plan(&plan, 256, size, 9, 0, false), MEMPOOL_OK);
-    CU_ASSERT_NOT_EQUAL(plan.stride % 1024, 0);
-    CU_ASSERT(plan.stride - size <= 63 + 64);
-    CU_ASSERT_EQUAL_FATAL(mempool__layout_plan(&plan, 256, size, 9, 64, false), MEMPOOL_OK);
-    CU_ASSERT(plan.stride - size <= 63);
-  }
-}
-
 static void test_round_up_each_value_next_multiple(void)
 {
   uintptr_t value, power;
@@ -454,7 +440,6 @@ int main(void)
     TEST(test_layout_plan_each_size_and_alignment_smallest_stride),
     TEST(test_layout_plan_default_alignment_by_size),
     TEST(test_layout_plan_tables_aligned_apart_and_small),
-    TEST(test_layout_plan_default_alignment_coloured),
     TEST(test_round_up_each_value_next_multiple),
   };
   return RUN_TESTS(tests);

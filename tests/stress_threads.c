@@ -29,7 +29,14 @@ typedef struct arena {
   atomic_long budget;                /* blocks that threads may yet take together */
   _Atomic(void *) slots[SLOTS];      /* blocks on their way from one thread to another */
   atomic_uint running;
+  atomic_size_t served; /* blocks that waiting threads got */
 } arena;
+
+/* A kind of pool, and what its caches may hold; caches are only in pools whose flags allow them. */
+typedef struct stressed_kind {
+  pool_kind kind;
+  uint32_t cache_blocks;
+} stressed_kind;
 
 typedef struct worker {
   pthread_t thread;
@@ -241,6 +248,7 @@ static void *work_until_closed(void *arg)
   mempool_status status;
   while ((status = mempool_alloc_wait(w->a->pool, &block, below(w, 2) == 0 ? -1 : INT64_MAX)) == MEMPOOL_OK) {
     w->allocs++;
+    atomic_fetch_add(&w->a->served, 1);
     hold(w, block);
     give_some(w, 1);
   }
@@ -258,15 +266,16 @@ static int count_visit(void *block, uint32_t index, void *arg)
   return 0;
 }
 
-/* What a looker-on may see at any instant. */
-static void look_on(arena *a)
+/* What a looker-on may see at any instant.  A check empties the caches, so it isn't made at every look. */
+static void look_on(arena *a, size_t look)
 {
   mempool_stats stats = stats_of(a->pool);
   size_t visits = 0;
   expect(a, stats.used + stats.available == a->capacity && stats.used <= stats.peak_used);
   expect(a, stats.peak_used <= a->capacity && stats.waiting <= MOST_THREADS);
   expect(a, stats.free_count <= stats.alloc_count);
-  expect(a, mempool_check(a->pool) == MEMPOOL_OK);
+  if (look % 64 == 0)
+    expect(a, mempool_check(a->pool) == MEMPOOL_OK);
   expect(a, mempool_foreach(a->pool, count_visit, &visits) == MEMPOOL_OK && visits <= a->capacity);
   (void)sched_yield();
 }
@@ -276,35 +285,47 @@ typedef struct plan {
   size_t threads, capacity, quota, steps, close_after;
 } plan;
 
+static mempool *open_pool(fixture *f, const stressed_kind *s, size_t capacity)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  if (s->cache_blocks == 0)
+    return set_up(f, &s->kind, BLOCK_SIZE, capacity);
+  memset(f, 0, sizeof(*f));
+  options.flags = s->kind.flags;
+  options.cache_blocks = s->cache_blocks;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&f->pool, BLOCK_SIZE, capacity, &options), MEMPOOL_OK);
+  return f->pool;
+}
+
 /* Lets the threads work, and then compares the pool's figures with the sum of theirs. */
-static void run_plan(const plan *p, const pool_kind *kind)
+static void run_plan(const plan *p, const stressed_kind *stressed)
 {
   static arena a;
   static worker workers[MOST_THREADS];
+  const pool_kind *kind = &stressed->kind;
   bool counted = (kind->flags & MEMPOOL_COUNTERS) != 0;
   uint64_t allocs = 0, frees = 0, failures = 0, refusals = 0;
   mempool_stats stats;
-  size_t i, started = 0;
+  size_t i, started = 0, looks = 0;
   fixture f;
   memset(&a, 0, sizeof(a));
   memset(workers, 0, sizeof(workers));
-  a.pool = set_up(&f, kind, BLOCK_SIZE, p->capacity);
+  a.pool = open_pool(&f, stressed, p->capacity);
   a.capacity = p->capacity;
   atomic_store(&a.budget, (long)p->capacity);
   atomic_store(&a.running, (unsigned)p->threads);
   for (i = 0; i < p->threads; i++) {
     workers[i].a = &a;
     workers[i].id = (unsigned)i + 1;
-    workers[i].random = seed + i * 7919 + p->threads * 104729 + kind->flags;
+    workers[i].random = seed + i * 7919 + p->threads * 104729 + kind->flags + stressed->cache_blocks * 31;
     workers[i].steps = p->steps;
     workers[i].quota = p->quota;
     started += pthread_create(&workers[i].thread, NULL, p->work, &workers[i]) == 0;
   }
   CU_ASSERT_EQUAL_FATAL(started, p->threads);
   while (atomic_load(&a.running) != 0) {
-    look_on(&a);
-    /* With MEMPOOL_COUNTERS the pool itself tells how far the threads have come. */
-    if (p->close_after != 0 && stats_of(a.pool).alloc_count >= p->close_after)
+    look_on(&a, looks++);
+    if (p->close_after != 0 && atomic_load(&a.served) >= p->close_after)
       mempool_close(a.pool);
   }
   for (i = 0; i < p->threads; i++) {
@@ -345,11 +366,14 @@ static void run_plan(const plan *p, const pool_kind *kind)
 
 static const size_t thread_counts[] = { 2, 3, 5, 8 };
 
-static const pool_kind kinds[] = {
-  { 0, true },
-  { MEMPOOL_COUNTERS, false },
-  { MEMPOOL_GUARD | MEMPOOL_ZERO | MEMPOOL_COUNTERS, true },
-  { MEMPOOL_STRICT | MEMPOOL_NO_CACHE | MEMPOOL_ZERO, false },
+static const stressed_kind kinds[] = {
+  { { 0, true }, 0 },
+  { { 0, true }, 1 },
+  { { 0, true }, 4 },
+  { { 0, true }, 32 },
+  { { MEMPOOL_COUNTERS, false }, 0 },
+  { { MEMPOOL_GUARD | MEMPOOL_ZERO | MEMPOOL_COUNTERS, true }, 0 },
+  { { MEMPOOL_STRICT | MEMPOOL_NO_CACHE | MEMPOOL_ZERO, false }, 0 },
 };
 
 /* The plan with every number of threads and on every kind of pool, its steps shared among them. */
@@ -386,6 +410,31 @@ static void test_free_on_other_threads_never_null(void)
   run_everywhere(p);
 }
 
+/* The same with so many blocks that there are caches by default, and they fill. */
+static void test_free_on_other_threads_large_pool_never_null(void)
+{
+  const plan p = { .work = work_within_budget, .capacity = MOST_CAPACITY, .steps = 20000 };
+  run_everywhere(p);
+}
+
+/* Pools of every small size, at their limit nearly all the time, with caches that could hold all of it or next to nothing. */
+static void test_alloc_small_pools_near_exhaustion_never_null(void)
+{
+  static const uint32_t cache_blocks[] = { 1, 2, 4, 32 };
+  size_t steps = scaled(2000, 20), capacity, i, count = 0;
+  for (capacity = 4; capacity <= 24; capacity++) {
+    for (i = 0; i < COUNT_OF(cache_blocks); i++) {
+      const stressed_kind kind = { { 0, true }, cache_blocks[i] };
+      plan p = { .work = work_within_budget, .threads = 2 + capacity % 4, .capacity = capacity, .steps = steps };
+      run_plan(&p, &kind);
+      p.work = work_in_want;
+      run_plan(&p, &kind);
+      count += 2;
+    }
+  }
+  printf("# %zu steps of each thread on each of %zu pools\n", steps, count);
+}
+
 static void test_alloc_threads_in_want_figures_exact(void)
 {
   const plan p = { .work = work_in_want, .capacity = 11, .steps = 8000 };
@@ -409,7 +458,7 @@ static void test_close_threads_waiting_all_come_back(void)
                        .threads = thread_counts[t],
                        .capacity = 1 + round % 2,
                        .close_after = 1 + round * 13 % 200 };
-      const pool_kind kind = { MEMPOOL_COUNTERS, round % 3 == 0 };
+      const stressed_kind kind = { { round % 4 == 3 ? MEMPOOL_COUNTERS : 0, round % 3 == 0 }, (uint32_t)(round % 4) };
       run_plan(&p, &kind);
     }
   }
@@ -514,6 +563,8 @@ int main(void)
     TEST(test_alloc_threads_within_quota_never_null),
     TEST(test_alloc_threads_one_block_each_never_null),
     TEST(test_free_on_other_threads_never_null),
+    TEST(test_free_on_other_threads_large_pool_never_null),
+    TEST(test_alloc_small_pools_near_exhaustion_never_null),
     TEST(test_alloc_threads_in_want_figures_exact),
     TEST(test_alloc_wait_threads_in_want_all_served),
     TEST(test_close_threads_waiting_all_come_back),

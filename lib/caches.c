@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "caches.h"
+
+#include "os.h"
+#include "threads.h"
+
+#include <string.h>
+
+/* How often the long way is gone after a robbery before caches are opened again: so that robbing stays rare. */
+enum { PATIENCE = 256 };
+
+/* The place of no block (C4). */
+static atomic_u32 none = DEPOT_HELD;
+
+void mempool__caches_init(mempool *pool, const struct layout *plan, unsigned char *front)
+{
+  void **magazine = (void **)(void *)(front + plan->magazines);
+  uintptr_t offset;
+  pool->caches = front + plan->caches;
+  pool->caches_bytes = plan->cache_count * sizeof(struct cache);
+  pool->places = pool->depot->places;
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
+    struct cache *cache = cache_at(pool, offset);
+    memset(cache, 0, sizeof *cache);
+    store_relaxed_u32(&cache->gate, GATE_SHUT);
+    cache->last_place = &none;
+    cache->limit = plan->cache_blocks;
+    cache->slots = magazine;
+    magazine += plan->cache_blocks;
+  }
+}
+
+bool mempool__cache_enter_fenced(struct cache *cache)
+{
+  if (load_relaxed_u32(&cache->gate) == GATE_FENCED) {
+    fence_full(); /* pairs with the one in os_fence_all() */
+    if (load_acquire_u32(&cache->gate) == GATE_FENCED)
+      return true;
+  }
+  cache_leave(cache);
+  return false;
+}
+
+struct cache *mempool__cache_opened(mempool *pool)
+{
+  struct cache *cache;
+  if (mempool__thread_offset >= pool->caches_bytes)
+    return NULL;
+  cache = cache_at(pool, mempool__thread_offset);
+  if ((load_relaxed_u32(&cache->gate) & GATE_SHUT) == 0)
+    return cache;
+  if (pool->patience > 0) {
+    pool->patience--;
+    return NULL;
+  }
+  if (pool->waiters.first != NULL || (pool_mode(pool) & MODE_CLOSED) != 0 || pool_available(pool) < 4)
+    return NULL;
+  pool->open_caches++;
+  /* Release, pairs with the acquire in cache_enter(). */
+  store_release_u32(&cache->gate, pool->open_gate);
+  return cache;
+}
+
+void mempool__cache_refill(mempool *pool, struct cache *cache)
+{
+  size_t wanted = pool_available(pool) / 4;
+  size_t i;
+  if (wanted > (cache->limit + 1) / 2)
+    wanted = (cache->limit + 1) / 2;
+  if (wanted > depot_top(pool->depot))
+    wanted = depot_top(pool->depot);
+  /* From the top down: what was given back last is taken first, from the cache as from the depot. */
+  for (i = wanted; i-- > 0;) {
+    void *block = depot_take(pool->depot);
+    store_relaxed_u32(&pool->places[geometry_index(&pool->geometry, block)], DEPOT_HELD);
+    cache->slots[i] = block;
+  }
+  pool->depot->out = NULL;
+  store_relaxed_u32(&cache->count, (uint32_t)wanted);
+}
+
+/* Moves the blocks in the slots [0 .. count) of a cache to the depot. */
+static void move_to_depot(mempool *pool, struct cache *cache, uint32_t count)
+{
+  uint32_t i;
+  for (i = 0; i < count; i++) {
+    void *block = cache->slots[i];
+    uintptr_t index = geometry_index(&pool->geometry, block);
+    /*
+     * Two frees that raced may have listed a block twice: what isn't HELD any
+     * more is in use, or listed elsewhere.  What is no block at all, something
+     * wrote here that must not.
+     */
+    if (index < pool->depot->fresh && depot_is_held(pool->depot, index))
+      depot_give(pool->depot, block, index);
+  }
+}
+
+void mempool__cache_flush(mempool *pool, struct cache *cache)
+{
+  uint32_t top = cache_top(cache);
+  uint32_t half = (top + 1) / 2;
+  move_to_depot(pool, cache, half);
+  memmove(cache->slots, cache->slots + half, (top - half) * sizeof(void *));
+  cache->last_place = &none;
+  cache->out = NULL;
+  store_relaxed_pointer(&cache->hot, NULL);
+  store_relaxed_u32(&cache->count, top - half);
+}
+
+void mempool__cache_empty(mempool *pool, struct cache *cache)
+{
+  move_to_depot(pool, cache, cache_top(cache));
+  cache->last_place = &none;
+  cache->out = NULL;
+  store_relaxed_pointer(&cache->hot, NULL);
+  store_relaxed_u32(&cache->count, 0);
+}
+
+void mempool__cache_close(mempool *pool, uintptr_t offset)
+{
+  struct cache *cache;
+  if (offset >= pool->caches_bytes)
+    return;
+  cache = cache_at(pool, offset);
+  if ((load_relaxed_u32(&cache->gate) & GATE_SHUT) == 0) {
+    store_relaxed_u32(&cache->gate, GATE_SHUT);
+    pool->open_caches--;
+    mempool__cache_empty(pool, cache);
+  }
+}
+
+void mempool__caches_shut(mempool *pool)
+{
+  uintptr_t offset;
+  if (pool->open_caches == 0)
+    return;
+  /* Relaxed: os_fence_all() orders it before the loads of busy in caches_empty(). */
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
+    store_relaxed_u32(&cache_at(pool, offset)->gate, GATE_SHUT);
+}
+
+/* The owner is inside for some tens of instructions; it may have lost the processor there, to us even. */
+static void wait_until_left(struct cache *cache)
+{
+  enum { YIELDS = 100, NAP_NS = 50000 };
+  unsigned tries = 0;
+  /* Acquire, pairs with the release in cache_leave(). */
+  while (load_acquire_u32(&cache->busy) != 0) {
+    if (++tries % YIELDS != 0)
+      mempool__os_yield();
+    else
+      mempool__os_sleep_until(mempool__os_now_ns() + NAP_NS); /* for an owner of lower priority */
+  }
+}
+
+void mempool__caches_empty(mempool *pool)
+{
+  uintptr_t offset;
+  if (pool->open_caches == 0)
+    return;
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
+    struct cache *cache = cache_at(pool, offset);
+    wait_until_left(cache);
+    mempool__cache_empty(pool, cache);
+  }
+  pool->open_caches = 0;
+  pool->patience = PATIENCE;
+}
+
+void mempool__caches_gather(mempool *pool)
+{
+  if (pool->open_caches == 0)
+    return;
+  mempool__caches_shut(pool);
+  mempool__os_fence_all();
+  mempool__caches_empty(pool);
+}
+
+void mempool__caches_forget_owners(mempool *pool)
+{
+  uintptr_t offset;
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
+    store_relaxed_u32(&cache_at(pool, offset)->busy, 0);
+}
+
+size_t mempool__caches_count(const mempool *pool)
+{
+  uintptr_t offset;
+  size_t count = 0;
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
+    count += cache_top(cache_at(pool, offset));
+  return count;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "threads.h"
+
+#include "caches.h"
+#include "os.h"
+
+#include <pthread.h>
+#include <string.h>
+
+_Thread_local uintptr_t mempool__thread_offset INITIAL_EXEC = THREAD_NEW;
+
+static struct lock registry;
+/* Under the registry's lock. */
+static mempool *first_pool;
+static bool slot_taken[THREAD_SLOTS];
+
+/* Set once, before the first pool is on the list. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool has_key;
+static pthread_key_t key; /* its value, of a thread that has a slot, is not NULL: so leave() is called when it ends */
+static uint32_t open_gate;
+
+/* At the end of a thread: its caches are emptied, and its slot is free again. */
+static void leave(void *unused)
+{
+  uintptr_t offset = mempool__thread_offset;
+  mempool *pool;
+  (void)unused;
+  lock_acquire(&registry);
+  for (pool = first_pool; pool != NULL; pool = pool->next) {
+    lock_acquire(&pool->lock);
+    mempool__cache_close(pool, offset);
+    lock_release(&pool->lock);
+  }
+  slot_taken[offset / sizeof(struct cache)] = false;
+  lock_release(&registry);
+  mempool__thread_offset = THREAD_WITHOUT; /* what the thread's other destructors still do takes the locks */
+}
+
+void mempool__thread_join(void)
+{
+  uint32_t slot = 0;
+  if (mempool__thread_offset != THREAD_NEW)
+    return;
+  mempool__thread_offset = THREAD_WITHOUT;
+  lock_acquire(&registry);
+  while (slot < THREAD_SLOTS && slot_taken[slot])
+    slot++;
+  if (slot < THREAD_SLOTS && has_key && pthread_setspecific(key, slot_taken) == 0) {
+    slot_taken[slot] = true;
+    mempool__thread_offset = slot * sizeof(struct cache);
+  }
+  lock_release(&registry);
+}
+
+/* Before a fork: nobody is inside any pool, and every cache is empty. */
+static void before_fork(void)
+{
+  mempool *pool;
+  lock_acquire(&registry);
+  for (pool = first_pool; pool != NULL; pool = pool->next) {
+    lock_acquire(&pool->lock);
+    mempool__caches_shut(pool);
+  }
+  mempool__os_fence_all();
+  for (pool = first_pool; pool != NULL; pool = pool->next)
+    mempool__caches_empty(pool);
+}
+
+static void after_fork_in_parent(void)
+{
+  mempool *pool;
+  for (pool = first_pool; pool != NULL; pool = pool->next)
+    lock_release(&pool->lock);
+  lock_release(&registry);
+}
+
+/* In the child nobody goes on with the frees that others had begun (in pools that wipe or look blocks over). */
+static void finish_frees(mempool *pool)
+{
+  uint32_t mode = pool_mode(pool);
+  uint32_t index;
+  if ((mode & MODE_AT_FREE) == 0)
+    return;
+  for (index = 0; index < pool->depot->fresh; index++) {
+    void *block = geometry_address(&pool->geometry, index);
+    if (!depot_is_held(pool->depot, index))
+      continue;
+    if ((mode & MODE_GUARD) != 0)
+      mempool__canary_set(pool, index);
+    if ((mode & MODE_ZERO) != 0)
+      memset(block, 0, pool->block_size);
+    depot_give(pool->depot, block, index);
+  }
+}
+
+/* In the child there is one thread, and so nobody waits. */
+static void after_fork_in_child(void)
+{
+  mempool *pool;
+  uint32_t slot;
+  open_gate = mempool__os_fence_prepare() ? 0 : GATE_FENCED;
+  for (slot = 0; slot < THREAD_SLOTS; slot++)
+    slot_taken[slot] = slot * sizeof(struct cache) == mempool__thread_offset;
+  for (pool = first_pool; pool != NULL; pool = pool->next) {
+    pool->waiters.first = NULL;
+    pool->waiters.last = NULL;
+    pool->waiters.count = 0;
+    pool->open_gate = open_gate;
+    finish_frees(pool);
+    mempool__caches_forget_owners(pool);
+    lock_init(&pool->lock);
+  }
+  lock_init(&registry);
+}
+
+static void prepare(void)
+{
+  open_gate = mempool__os_fence_prepare() ? 0 : GATE_FENCED;
+  has_key = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0 &&
+            pthread_key_create(&key, leave) == 0;
+}
+
+void mempool__threads_add(mempool *pool)
+{
+  (void)pthread_once(&once, prepare);
+  lock_acquire(&registry);
+  pool->open_gate = open_gate;
+  pool->previous = NULL;
+  pool->next = first_pool;
+  if (first_pool != NULL)
+    first_pool->previous = pool;
+  first_pool = pool;
+  lock_release(&registry);
+}
+
+void mempool__threads_remove(mempool *pool)
+{
+  lock_acquire(&registry);
+  if (pool->previous != NULL)
+    pool->previous->next = pool->next;
+  else
+    first_pool = pool->next;
+  if (pool->next != NULL)
+    pool->next->previous = pool->previous;
+  lock_release(&registry);
+}
