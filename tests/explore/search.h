@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The search: runs a scenario again and again, each time by another list of
+ * choices, depth first, until there are none left.
+ *
+ * S1  A state that was met before is not gone into again.  It is the memory
+ *     that the scenario and the library use, the stacks of the threads, what
+ *     they wait for, and model_hash(): everything that the future depends on.
+ *     States are told apart by 64 bits of hash.
+ * S2  A thread that sleeps may wake for no reason, but only so often in one
+ *     execution: else nothing would ever be a deadlock.
+ * S3  Of a load that is repeated after a pause for want of another value only
+ *     the first is a step, the others read the same: spinning on longer leads
+ *     nowhere that waiting before the first load doesn't lead to.  The same
+ *     goes for a third load in a row.
+ */
+#ifndef EXPLORE_SEARCH_H
+#define EXPLORE_SEARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NOBODY 99u
+
+struct scenario {
+  const char *name;
+  unsigned threads;
+  void (*set_up)(void);
+  void (*body)(unsigned self);
+  void (*finish)(void); /* after each complete execution */
+  bool weak;            /* else sequentially consistent */
+  unsigned spurious;    /* S2 */
+  int switches;         /* most preemptions, -1 for no bound */
+  uint64_t random;      /* executions by random choices, 0 for all */
+  bool (*judge)(void);  /* at the very end; NULL: not to have failed is enough */
+  bool quick;
+};
+
+struct result {
+  uint64_t executions;
+  uint64_t pruned;
+  uint64_t states;
+  double seconds;
+  bool complete;
+  bool failed;
+};
+
+/* The modelled thread that runs, or NOBODY: then atomics act on raw memory. */
+extern unsigned search_running;
+extern bool search_tracing;
+
+struct result search_run(const struct scenario *scenario, double seconds_at_most, uint64_t seed);
+bool search_replay(const struct scenario *scenario, const char *choices);
+
+/* Memory that belongs to the state: put back before each execution, and hashed.  Before search_run(). */
+void search_region(void *memory, size_t bytes, bool hashed);
+void search_forget_regions(void);
+
+/* What the modelled threads do: let others run before a step; choose below count; fail. */
+void search_yield(void);
+unsigned search_choose(unsigned count);
+void search_fail(const char *text);
+void search_trace(const char *what, const void *address, uint64_t value, const char *note);
+
+/* Makes the next search_yield() none: it would be in the same place. */
+void search_skip_yield(void);
+
+/* Sleeps until somebody wakes the word; false if time ran out. */
+bool search_sleep(const void *word, bool timed);
+void search_wake(const void *word);
+void search_yield_until_newer(void);
+
+/* Wipes what dead frames left below the calling thread's stack, which would tell states apart. */
+void search_settle(void);
+
+/* The calling thread goes on alone. */
+void search_kill_others(void);
+
+/* The thread's slot, set before the search; and whether there is an asymmetric fence (os.c). */
+void search_set_offset(unsigned thread, uintptr_t offset);
+extern bool explore_fence;
+
+/* A name for an address, by the scenarios. */
+const char *describe(const void *address);
+
+#endif

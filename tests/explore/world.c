@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include "caches.h"
+#include "search.h"
+#include "statics.h"
+#include "threads.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ARENA_BYTES = 4096, NO_OWNER = 0, SET_UP = 200, BLOCK_BYTES = 8, INSTANTS = 24, OWNED_CACHES = 3, DEAD_BYTES = 512 };
+
+static alignas(64) unsigned char arena[ARENA_BYTES];
+
+/*
+ * U3 as it is watched.  An instant excuses a call that came back empty if the
+ * blocks that were neither held nor being freed then (idle) turn out to have
+ * been taken by allocations that were under way then (takers).
+ */
+struct instant {
+  uint8_t idle;
+  uint8_t takers;
+};
+
+enum watch { WATCH_NONE, WATCH_CALLING, WATCH_RETURNED };
+
+static struct everything {
+  struct world world;
+  uint8_t owner[BLOCKS];
+  uint64_t payload[BLOCKS];
+  uint8_t freeing[THREADS]; /* index + 1 */
+  uint8_t stamps[THREADS];
+  uint8_t watch[THREADS];
+  bool excused[THREADS];
+  uint8_t count[THREADS];
+  struct instant instants[THREADS][INSTANTS];
+  uint8_t capacity;
+  uint8_t takers; /* threads inside an allocation */
+} everything;
+
+struct world *const world = &everything.world;
+
+void expect(bool condition, const char *text)
+{
+  if (!condition)
+    search_fail(text);
+}
+
+static void remember(unsigned thread, struct instant instant)
+{
+  uint8_t i;
+  instant.takers &= (uint8_t)~(1u << thread);
+  if (instant.idle == 0)
+    everything.excused[thread] = true;
+  if (everything.excused[thread] || __builtin_popcount(instant.idle) > __builtin_popcount(instant.takers))
+    return;
+  for (i = 0; i < everything.count[thread]; i++) {
+    const struct instant *old = &everything.instants[thread][i];
+    if (old->idle == instant.idle && old->takers == instant.takers)
+      return;
+  }
+  if (everything.count[thread] == INSTANTS)
+    search_fail("the explorer is too small: INSTANTS");
+  everything.instants[thread][everything.count[thread]++] = instant;
+}
+
+/* Something has just changed. */
+static void instant(void)
+{
+  struct instant now = { 0, everything.takers };
+  unsigned i;
+  for (i = 0; i < everything.capacity; i++) {
+    if (everything.owner[i] == NO_OWNER)
+      now.idle |= (uint8_t)(1u << i);
+  }
+  for (i = 0; i < THREADS; i++) {
+    if (everything.freeing[i] > 0)
+      now.idle &= (uint8_t)~(1u << (everything.freeing[i] - 1));
+  }
+  for (i = 0; i < THREADS; i++) {
+    if (everything.watch[i] == WATCH_CALLING)
+      remember(i, now);
+  }
+}
+
+/* A thread's allocation is over, and gave a block or none (-1): no other thread's excuse counts on more. */
+static void settle_excuses(unsigned taker, int block)
+{
+  unsigned thread;
+  for (thread = 0; thread < THREADS; thread++) {
+    struct instant old[INSTANTS];
+    uint8_t count = everything.count[thread];
+    uint8_t i;
+    if (everything.watch[thread] == WATCH_NONE)
+      continue;
+    memcpy(old, everything.instants[thread], sizeof old);
+    memset(everything.instants[thread], 0, sizeof old);
+    everything.count[thread] = 0;
+    for (i = 0; i < count; i++) {
+      if ((old[i].takers & 1u << taker) != 0) {
+        old[i].takers &= (uint8_t)~(1u << taker);
+        if (block >= 0)
+          old[i].idle &= (uint8_t)~(1u << block);
+      }
+      remember(thread, old[i]);
+    }
+    if (everything.watch[thread] == WATCH_RETURNED && (everything.excused[thread] || everything.count[thread] == 0)) {
+      expect(everything.excused[thread], "nothing was handed out though not every block was out");
+      everything.watch[thread] = WATCH_NONE;
+    }
+  }
+}
+
+static void begin_take(void)
+{
+  search_yield();
+  everything.watch[search_running] = WATCH_CALLING;
+  everything.excused[search_running] = false;
+  memset(everything.instants[search_running], 0, sizeof everything.instants[0]);
+  everything.count[search_running] = 0;
+  everything.takers |= (uint8_t)(1u << search_running);
+  instant();
+  search_skip_yield();
+}
+
+static uint64_t next_stamp(void)
+{
+  everything.stamps[search_running]++;
+  return (uint64_t)(search_running + 1) << 8 | everything.stamps[search_running];
+}
+
+/* Becomes the owner: U1, U2. */
+static void own(void *block)
+{
+  uint32_t index = 0;
+  uint64_t found;
+  expect(mempool_block_index(world->pool, block, &index) == MEMPOOL_OK, "what was handed out is no block");
+  expect(everything.owner[index] == NO_OWNER, "a block has two owners");
+  everything.owner[index] = (uint8_t)(search_running + 1);
+  model_plain(block, BLOCK_BYTES, false);
+  memcpy(&found, block, sizeof found);
+  expect(found == everything.payload[index], "a block does not hold what its last owner wrote");
+  model_plain(block, BLOCK_BYTES, true);
+  everything.payload[index] = next_stamp();
+  memcpy(block, &everything.payload[index], sizeof found);
+}
+
+static void end_take(void *block, bool must_be_exact)
+{
+  uint32_t index = 0;
+  unsigned me = search_running;
+  everything.takers &= (uint8_t)~(1u << me);
+  if (block != NULL) {
+    own(block);
+    (void)mempool_block_index(world->pool, block, &index);
+    everything.watch[me] = WATCH_NONE;
+  } else {
+    everything.watch[me] = must_be_exact ? WATCH_RETURNED : WATCH_NONE;
+  }
+  settle_excuses(me, block != NULL ? (int)index : -1);
+  if (everything.watch[me] == WATCH_NONE) {
+    memset(everything.instants[me], 0, sizeof everything.instants[me]);
+    everything.count[me] = 0;
+    everything.excused[me] = false;
+  }
+  instant();
+  search_settle();
+}
+
+void *take(void)
+{
+  bool closed = world->closed;
+  void *block;
+  begin_take();
+  block = mempool_alloc(world->pool);
+  expect(!closed || block == NULL, "a closed pool handed a block out");
+  end_take(block, !world->closing && !world->inexact);
+  return block;
+}
+
+void *take_waiting(bool timed, mempool_status *status)
+{
+  bool closed = world->closed;
+  void *block;
+  begin_take();
+  *status = mempool_alloc_wait(world->pool, &block, timed ? 1000 : -1);
+  /* The call's frames are gone: whoever touches the waiter from now on, or did so unordered, is found. */
+  model_plain((unsigned char *)__builtin_frame_address(0) - DEAD_BYTES, DEAD_BYTES - 128, true);
+  expect((*status == MEMPOOL_OK) == (block != NULL), "status and block disagree");
+  expect(!closed || *status == MEMPOOL_E_CLOSED, "a closed pool did not say so");
+  expect(*status == MEMPOOL_OK || (*status == MEMPOOL_E_TIMED_OUT && timed) ||
+           (*status == MEMPOOL_E_CLOSED && world->closing),
+         "a wait ended with the wrong status");
+  end_take(block, *status == MEMPOOL_E_TIMED_OUT);
+  return block;
+}
+
+unsigned take_bulk(void **blocks, unsigned count)
+{
+  unsigned i;
+  search_yield();
+  search_skip_yield();
+  if (mempool_alloc_bulk(world->pool, blocks, count) != MEMPOOL_OK)
+    count = 0;
+  for (i = 0; i < count; i++)
+    own(blocks[i]);
+  search_settle();
+  return count;
+}
+
+void give(void *block)
+{
+  uint32_t index = 0;
+  mempool_status status;
+  search_yield();
+  (void)mempool_block_index(world->pool, block, &index);
+  expect(everything.owner[index] == search_running + 1, "the scenario frees what it does not own");
+  model_plain(block, BLOCK_BYTES, true);
+  everything.payload[index] = next_stamp();
+  memcpy(block, &everything.payload[index], sizeof everything.payload[index]);
+  everything.owner[index] = NO_OWNER;
+  everything.freeing[search_running] = (uint8_t)(index + 1);
+  instant();
+  search_skip_yield();
+  status = mempool_free(world->pool, block);
+  expect(status == MEMPOOL_OK, "a block was refused");
+  everything.freeing[search_running] = 0;
+  instant();
+  search_settle();
+}
+
+/* In between it belongs to somebody all the same. */
+void disown(void *block)
+{
+  uint32_t index = 0;
+  (void)mempool_block_index(world->pool, block, &index);
+  everything.owner[index] = SET_UP;
+}
+
+void adopt(void *block)
+{
+  uint32_t index = 0;
+  (void)mempool_block_index(world->pool, block, &index);
+  everything.owner[index] = (uint8_t)(search_running + 1);
+}
+
+void close_pool(void)
+{
+  search_yield();
+  world->closing = true;
+  search_skip_yield();
+  mempool_close(world->pool);
+  world->closed = true;
+  search_settle();
+}
+
+void world_init_none(void)
+{
+  search_forget_regions();
+  memset(&everything, 0, sizeof everything);
+  search_region(&everything, sizeof everything, true);
+}
+
+void world_init(unsigned capacity, unsigned cache_blocks, unsigned threads, bool open, unsigned left)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool;
+  uintptr_t offset;
+  unsigned i;
+  world_init_none();
+  statics_reset();
+  statics_regions();
+  options.cache_blocks = cache_blocks;
+  options.alignment = 8;
+  if (cache_blocks == 0)
+    options.flags = MEMPOOL_NO_CACHE;
+  memset(arena, 0, sizeof arena);
+  if (mempool_init(&pool, arena, sizeof arena, BLOCK_BYTES, capacity, &options) != MEMPOOL_OK)
+    expect(false, "no pool");
+  world->pool = pool;
+  everything.capacity = (uint8_t)capacity;
+  for (i = 0; i < threads; i++) {
+    void *block;
+    mempool__thread_offset = THREAD_NEW;
+    mempool__thread_join();
+    offset = mempool__thread_offset;
+    if (open) {
+      pool->patience = 0;
+      block = mempool_alloc(pool);
+      expect(mempool_free(pool, block) == MEMPOOL_OK, "no cache");
+    }
+    search_set_offset(i, offset);
+  }
+  pool->patience = 0;
+  mempool__thread_offset = THREAD_WITHOUT;
+  if (open)
+    left = left > threads ? left - threads : 0;
+  /* C1; a block's place belongs to whoever has the block; a cache without an owner to who holds the lock. */
+  for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
+    struct cache *cache = (struct cache *)(void *)(pool->caches + offset);
+    model_guard(&cache->hot);
+    model_guard(&cache->count);
+    if (offset >= OWNED_CACHES * sizeof(struct cache)) {
+      model_guard(&cache->busy);
+      model_guard(&cache->gate);
+    }
+  }
+  for (i = 0; i < capacity; i++)
+    model_guard(&pool->depot->places[i]);
+  while (pool_available(pool) > left) {
+    void *block = mempool_alloc(pool);
+    uint32_t index = 0;
+    (void)mempool_block_index(pool, block, &index);
+    everything.owner[index] = SET_UP;
+  }
+  /* The figures that nothing depends on are put back, but do not tell states apart. */
+  {
+    unsigned char *figures = (unsigned char *)&pool->alloc_count;
+    unsigned char *behind = (unsigned char *)&pool->open_caches;
+    search_region(arena, (size_t)(figures - arena), true);
+    search_region(figures, (size_t)(behind - figures), false);
+    search_region(behind, (size_t)((unsigned char *)geometry_address(&pool->geometry, capacity) - behind), true);
+  }
+}
+
+void world_never_closed(void)
+{
+  model_guard(&world->pool->mode);
+}
+
+void world_finish(void)
+{
+  mempool *pool = world->pool;
+  uintptr_t offset;
+  size_t out = 0;
+  unsigned i;
+  for (offset = 0; offset < pool->caches_bytes && !world->child; offset += sizeof(struct cache))
+    expect(((struct cache *)(void *)(pool->caches + offset))->busy == 0, "a cache stays busy");
+  expect(pool->lock.word == LOCK_UNLOCKED, "the lock stays taken");
+  for (i = 0; i < everything.capacity; i++)
+    out += everything.owner[i] != NO_OWNER;
+  for (i = 0; i < THREADS && !world->child; i++)
+    expect(everything.watch[i] != WATCH_RETURNED, "nothing was handed out though not every block was out, to the end");
+  if (pool->lock.word != LOCK_UNLOCKED || world->child)
+    return;
+  expect(mempool_check(pool) == MEMPOOL_OK, "mempool_check() is not content");
+  expect(pool_available(pool) + out == everything.capacity, "a block is lost");
+  expect(pool->waiters.first == NULL, "somebody still waits");
+}
+
+const char *describe(const void *address)
+{
+  static char text[64];
+  const unsigned char *at = address;
+  const mempool *pool = world->pool;
+  size_t offset;
+  text[0] = '\0';
+  if (address == statics_registry())
+    return "registry";
+  if (pool == NULL || at < (const unsigned char *)pool || at >= arena + sizeof arena) {
+    (void)snprintf(text, sizeof text, "%s", at >= (unsigned char *)world && at < (unsigned char *)(world + 1)
+                                              ? "world" : "stack or static");
+    return text;
+  }
+  offset = (size_t)(at - (const unsigned char *)pool);
+  if (at == (const unsigned char *)&pool->lock)
+    return "lock";
+  if (at == (const unsigned char *)&pool->mode)
+    return "mode";
+  if (at == (const unsigned char *)&pool->handed_out)
+    return "handed_out";
+  if (pool->caches_bytes > 0 && at >= pool->caches && at < pool->caches + pool->caches_bytes) {
+    static const char *const names[] = { "busy", "gate", "hot", "hot", "out", "out", "last_place", "last_place",
+                                         "slots", "slots", "count", "limit", "", "", "", "" };
+    offset = (size_t)(at - pool->caches);
+    (void)snprintf(text, sizeof text, "caches[%zu].%s", offset / sizeof(struct cache),
+                   names[offset % sizeof(struct cache) / 4 % 16]);
+  } else if (pool->places != NULL && at >= (const unsigned char *)pool->places &&
+             at < (const unsigned char *)(pool->places + everything.capacity)) {
+    (void)snprintf(text, sizeof text, "places[%zu]", (size_t)(at - (const unsigned char *)pool->places) / 4);
+  } else {
+    (void)snprintf(text, sizeof text, "pool+%zu", offset);
+  }
+  return text;
+}
