@@ -22,8 +22,8 @@
  * time on a pool made without MEMPOOL_SINGLE_THREADED, without registration.
  * A pool made with MEMPOOL_SINGLE_THREADED may be used by one thread at a
  * time, whatever the function.  fork(): the child may use its copy of every
- * pool.  Signal handlers must not call the library.  mempool_threads(7) says
- * all of it.
+ * pool.  Signal handlers must not call the library.  The page
+ * mempool_threads in section 7 of the manual says all of it.
  *
  * Arguments: no value of any argument crashes the library, except a pool or a
  * pointer to results that is neither NULL nor valid.  Errors are negative.
