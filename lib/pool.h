@@ -58,7 +58,7 @@ struct mempool {
   uint32_t patience;    /* how often more the long way is gone before any may be */
   uint32_t open_gate;   /* the value of a gate that is open */
   mempool *next;        /* on the list of threads.c, and under its lock */
-  mempool *previous;
+  const mempool *self;  /* the pool itself while it is on that list */
 
   /* Not changed after creation. */
   size_t block_size;

@@ -14,6 +14,18 @@ static struct lock registry;
 static mempool *first_pool;
 static bool slot_taken[THREAD_SLOTS];
 
+/*
+ * The first pool from a link on.  The caller's memory may have been put to
+ * another use without mempool_destroy(): such a pool is none any more, and
+ * what came behind it is lost to the list; nothing is written there.
+ */
+static mempool *first_from(mempool **link)
+{
+  if (*link != NULL && (*link)->self != *link)
+    *link = NULL;
+  return *link;
+}
+
 /* Set once, before the first pool is on the list. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool has_key;
@@ -27,7 +39,7 @@ static void leave(void *unused)
   mempool *pool;
   (void)unused;
   lock_acquire(&registry);
-  for (pool = first_pool; pool != NULL; pool = pool->next) {
+  for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     lock_acquire(&pool->lock);
     mempool__cache_close(pool, offset);
     lock_release(&pool->lock);
@@ -58,19 +70,19 @@ static void before_fork(void)
 {
   mempool *pool;
   lock_acquire(&registry);
-  for (pool = first_pool; pool != NULL; pool = pool->next) {
+  for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     lock_acquire(&pool->lock);
     mempool__caches_shut(pool);
   }
   mempool__os_fence_all();
-  for (pool = first_pool; pool != NULL; pool = pool->next)
+  for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next))
     mempool__caches_empty(pool);
 }
 
 static void after_fork_in_parent(void)
 {
   mempool *pool;
-  for (pool = first_pool; pool != NULL; pool = pool->next)
+  for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next))
     lock_release(&pool->lock);
   lock_release(&registry);
 }
@@ -102,7 +114,7 @@ static void after_fork_in_child(void)
   open_gate = mempool__os_fence_prepare() ? 0 : GATE_FENCED;
   for (slot = 0; slot < THREAD_SLOTS; slot++)
     slot_taken[slot] = slot * sizeof(struct cache) == mempool__thread_offset;
-  for (pool = first_pool; pool != NULL; pool = pool->next) {
+  for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     pool->waiters.first = NULL;
     pool->waiters.last = NULL;
     pool->waiters.count = 0;
@@ -126,22 +138,24 @@ void mempool__threads_add(mempool *pool)
   (void)pthread_once(&once, prepare);
   lock_acquire(&registry);
   pool->open_gate = open_gate;
-  pool->previous = NULL;
-  pool->next = first_pool;
-  if (first_pool != NULL)
-    first_pool->previous = pool;
+  pool->next = first_from(&first_pool);
+  pool->self = pool;
   first_pool = pool;
   lock_release(&registry);
 }
 
-void mempool__threads_remove(mempool *pool)
+void mempool__threads_remove(const void *memory, size_t bytes)
 {
+  mempool **link = &first_pool;
   lock_acquire(&registry);
-  if (pool->previous != NULL)
-    pool->previous->next = pool->next;
-  else
-    first_pool = pool->next;
-  if (pool->next != NULL)
-    pool->next->previous = pool->previous;
+  while (first_from(link) != NULL) {
+    mempool *pool = *link;
+    if ((uintptr_t)pool - (uintptr_t)memory < bytes) {
+      *link = pool->next;
+      pool->self = NULL;
+    } else {
+      link = &pool->next;
+    }
+  }
   lock_release(&registry);
 }

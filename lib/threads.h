@@ -33,8 +33,10 @@ extern _Thread_local uintptr_t mempool__thread_offset INITIAL_EXEC;
 /* Gives the calling thread a slot, if it never asked before and one is left.  Holds no lock at the call. */
 void mempool__thread_join(void);
 
-/* Puts a pool on the list, and takes it off. */
+/* Puts a pool on the list. */
 void mempool__threads_add(mempool *pool);
-void mempool__threads_remove(mempool *pool);
+
+/* Takes off the list whatever pool lies in a range of memory. */
+void mempool__threads_remove(const void *memory, size_t bytes);
 
 #endif /* MEMPOOL_THREADS_H */

@@ -1221,9 +1221,54 @@ static void test_free_in_others_cache_refused(void)
   }
 }
 
+static void *take_and_give_once(void *pool)
+{
+  (void)mempool_free(pool, mempool_alloc(pool));
+  return NULL;
+}
+
+/* Memory that was put to another use without mempool_destroy() is none of the library's business any more. */
+static void test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on(void)
+{
+  static unsigned char memory[3][65536];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  int round, i;
+  options.cache_blocks = 4;
+  for (round = 0; round < 4; round++) {
+    mempool *pools[3];
+    pthread_t thread;
+    pid_t child;
+    int status;
+    for (i = 0; i < 3; i++)
+      CU_ASSERT_EQUAL_FATAL(mempool_init(&pools[i], memory[i], sizeof(memory[i]), 64, 100, &options), MEMPOOL_OK);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, take_and_give_once, pools[1]), 0);
+    (void)pthread_join(thread, NULL);
+    child = fork();
+    if (child == 0)
+      _exit(mempool_alloc(pools[2]) != NULL ? 0 : 1);
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_EQUAL(status, 0);
+    if (round == 2)
+      memset(memory[round % 3], 0xA5, sizeof(memory[0]));
+    if (round == 3)
+      mempool_destroy(pools[1]);
+  }
+  memset(memory, 0x5A, sizeof(memory));
+  for (i = 0; i < 2; i++) {
+    mempool *pool;
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 64, 100, &options), MEMPOOL_OK);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, take_and_give_once, pool), 0);
+    (void)pthread_join(thread, NULL);
+    mempool_destroy(pool);
+  }
+  CU_ASSERT(all_bytes(memory, sizeof(memory), 0x5A));
+}
+
 int main(void)
 {
   static const test_case tests[] = {
+    TEST(test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on),
     TEST(test_alloc_threads_within_capacity_never_null),
     TEST(test_alloc_ten_large_blocks_eight_threads_never_null),
     TEST(test_alloc_all_others_blocked_in_read_all_taken),
