@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 typedef _Atomic uint32_t atomic_u32;
+typedef _Atomic uintptr_t atomic_word;
 typedef _Atomic(void *) atomic_pointer;
 
 static inline uint32_t load_relaxed_u32(const atomic_u32 *word)
@@ -52,6 +53,16 @@ static inline bool compare_exchange_acquire_u32(atomic_u32 *word, uint32_t expec
 {
   return atomic_compare_exchange_strong_explicit(word, &expected, desired, memory_order_acquire,
                                                  memory_order_relaxed);
+}
+
+static inline uintptr_t load_relaxed_word(const atomic_word *word)
+{
+  return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline void store_relaxed_word(atomic_word *word, uintptr_t value)
+{
+  atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
 static inline void *load_relaxed_pointer(const atomic_pointer *word)

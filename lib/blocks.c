@@ -10,7 +10,18 @@
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
+/* As often as not: both branches are laid out as hot, each with a return of its own. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_expect_with_probability)
+#define evenly(condition) __builtin_expect_with_probability(!!(condition), 1, 0.5)
+#endif
+#endif
+#ifndef evenly
+#define evenly(condition) (condition)
+#endif
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+/* Where the short ways begin, so that their cost doesn't depend on what lies before them. */
+#define SHORT_WAY __attribute__((aligned(GEOMETRY_CACHE_LINE)))
 
 /* In a pool with caches a block's place says outright that it is live, for those who don't hold the lock. */
 static void mark_live(mempool *pool, void *const *blocks, size_t count)
@@ -18,8 +29,7 @@ static void mark_live(mempool *pool, void *const *blocks, size_t count)
   size_t i;
   for (i = 0; i < count; i++)
     store_relaxed_u32(&pool->places[geometry_index(&pool->geometry, blocks[i])], DEPOT_LIVE);
-  pool->depot->out = NULL;
-  store_relaxed_u32(&pool->handed_out, pool->depot->fresh);
+  store_relaxed_word(&pool->handed_out, pool->depot->fresh);
 }
 
 /*
@@ -32,16 +42,14 @@ static size_t take(mempool *pool, void **blocks, size_t count, size_t *first_new
   struct depot *depot = pool->depot;
   bool guard = (pool_mode(pool) & MODE_GUARD) != 0;
   size_t taken = 0;
-  void *block;
-  while (taken < count && (block = depot_take(depot)) != NULL)
-    blocks[taken++] = block;
+  while (taken < count && depot->count > 0)
+    blocks[taken++] = depot_take(depot);
   *first_new = taken;
   while (taken < count && depot->fresh < pool->geometry.capacity) {
-    block = geometry_address(&pool->geometry, depot->fresh);
+    blocks[taken++] = geometry_address(&pool->geometry, (uint32_t)depot->fresh);
     if (guard)
       mempool__canary_set(pool, depot->fresh);
-    depot_take_fresh(depot, block);
-    blocks[taken++] = block;
+    depot_take_fresh(depot);
   }
   if (pool->caches_bytes > 0)
     mark_live(pool, blocks, taken);
@@ -101,61 +109,76 @@ static __attribute__((noinline)) void *alloc_long(mempool *pool)
   return block;
 }
 
+/* For those who go the long way in a way of their own. */
+static void *alloc_nothing(mempool *pool)
+{
+  (void)pool;
+  return NULL;
+}
+
 /*
  * The short ways are leaves: all that they call, they call last, so that they
  * need no stack frame.
  */
 
-/* Takes a block from the calling thread's cache, in which it is; the long way if there is none. */
-static ALWAYS_INLINE void *alloc_inside(mempool *pool, struct cache *cache)
+/* Takes the block below the top of the calling thread's cache, in which it is, and leaves. */
+static ALWAYS_INLINE void *take_inside(mempool *pool, struct cache *cache, struct cache_slot *top,
+                                       void *(*otherwise)(mempool *))
 {
-  void *block = load_relaxed_pointer(&cache->hot);
-  atomic_u32 *place;
-  if (likely(block != NULL)) {
-    place = cache->last_place;
-    store_relaxed_pointer(&cache->hot, NULL);
-  } else {
-    uint32_t count = load_relaxed_u32(&cache->count);
-    if (count == 0) {
-      cache_leave(cache);
-      return alloc_long(pool);
-    }
-    store_relaxed_u32(&cache->count, --count);
-    block = cache->slots[count];
-    place = &pool->places[geometry_index(&pool->geometry, block)];
-    cache->last_place = place;
-  }
-  cache->out = block;
+  void *block = top[-1].block;
+  atomic_u32 *place = top[-1].place;
+  cache_set_top(cache, top - 1);
   if (unlikely(load_relaxed_u32(place) != DEPOT_HELD)) {
     /* Two frees of it raced, and it was listed twice: it is in use, or the depot has it. */
     cache_leave(cache);
-    return alloc_long(pool);
+    return otherwise(pool);
   }
   store_relaxed_u32(place, DEPOT_LIVE);
   cache_leave(cache);
   return block;
 }
 
-static __attribute__((noinline)) void *alloc_at_gate(mempool *pool, struct cache *cache)
+/* What is to be done when the cache is empty, or shut, or the fence must be the owner's own. */
+static ALWAYS_INLINE void *take_at_gate(mempool *pool, struct cache *cache, void *(*otherwise)(mempool *))
 {
-  return mempool__cache_enter_fenced(cache) ? alloc_inside(pool, cache) : alloc_long(pool);
+  struct cache_slot *top;
+  if (!mempool__cache_enter_fenced(cache))
+    return otherwise(pool);
+  top = cache_top(cache);
+  if (top > cache->slots)
+    return take_inside(pool, cache, top, otherwise);
+  cache_leave(cache);
+  return otherwise(pool);
 }
 
-void *mempool_alloc(mempool *pool)
+static __attribute__((noinline)) void *alloc_at_gate(mempool *pool, struct cache *cache)
+{
+  return take_at_gate(pool, cache, alloc_long);
+}
+
+/* Takes a block the short way; what `otherwise` gives if there is none. */
+static ALWAYS_INLINE void *alloc_short(mempool *pool, void *(*at_gate)(mempool *, struct cache *),
+                                       void *(*otherwise)(mempool *))
 {
   uintptr_t offset;
-  void *block;
-  if (pool == NULL)
-    return NULL;
-  block = depot_take(&pool->shortcut);
-  if (likely(block != NULL))
-    return block;
+  if (evenly(pool->shortcut.count > 0))
+    return depot_take(&pool->shortcut);
   offset = mempool__thread_offset;
   if (likely(offset < pool->caches_bytes)) {
     struct cache *cache = cache_at(pool, offset);
-    return likely(cache_enter(cache)) ? alloc_inside(pool, cache) : alloc_at_gate(pool, cache);
+    struct cache_slot *top;
+    cache_enter(cache);
+    top = cache_top(cache);
+    return likely(!cache_below(cache, top)) ? take_inside(pool, cache, top, otherwise) : at_gate(pool, cache);
   }
-  return alloc_long(pool);
+  return otherwise(pool);
+}
+
+SHORT_WAY void *mempool_alloc(mempool *pool)
+{
+  if (unlikely(pool == NULL))
+    return NULL;
+  return alloc_short(pool, alloc_at_gate, alloc_long);
 }
 
 mempool_status mempool_alloc_bulk(mempool *pool, void **blocks, size_t count)
@@ -202,6 +225,11 @@ static mempool_status wait_for_block(mempool *pool, void **block, struct waiter 
   }
 }
 
+static __attribute__((noinline)) void *alloc_nothing_at_gate(mempool *pool, struct cache *cache)
+{
+  return take_at_gate(pool, cache, alloc_nothing);
+}
+
 mempool_status mempool_alloc_wait(mempool *pool, void **block, int64_t timeout_ns)
 {
   struct waiter waiter;
@@ -212,6 +240,9 @@ mempool_status mempool_alloc_wait(mempool *pool, void **block, int64_t timeout_n
     *block = NULL;
   if (pool == NULL || block == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
+  *block = alloc_short(pool, alloc_nothing_at_gate, alloc_nothing);
+  if (*block != NULL)
+    return MEMPOOL_OK;
   alone = (pool_mode(pool) & MODE_LOCKED) == 0;
   deadline_ns = deadline_after(timeout_ns);
   (void)take_between(pool, block, 1, 1, timeout_ns == 0 || alone ? NULL : &waiter, &status);
@@ -248,7 +279,8 @@ static atomic_u32 *serve_waiters(mempool *pool)
 {
   atomic_u32 *word = NULL;
   void *block;
-  while (pool->waiters.first != NULL && (block = depot_take(pool->depot)) != NULL) {
+  while (pool->waiters.first != NULL && pool->depot->count > 0) {
+    block = depot_take(pool->depot);
     if (word != NULL)
       mempool__os_wake(word);
     if (pool->caches_bytes > 0)
@@ -299,10 +331,10 @@ static void give_back(mempool *pool, void *block, uintptr_t index)
     depot_give(pool->depot, block, index);
     return;
   }
-  if (cache_top(cache) == cache->limit)
+  if (cache_count(cache) == cache->limit)
     mempool__cache_flush(pool, cache);
-  store_relaxed_u32(&pool->places[index], DEPOT_HELD);
-  cache_give(cache, block, &pool->places[index]);
+  depot_hold(pool->depot, index);
+  cache_put(cache, cache_top(cache), block, &pool->places[index]);
 }
 
 /*
@@ -359,24 +391,15 @@ mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t coun
   return free_each(pool, blocks, count);
 }
 
-/* Gives a block back to the calling thread's cache, in which it is; the long way if that can't be done. */
-static ALWAYS_INLINE mempool_status free_inside(mempool *pool, struct cache *cache, void *block)
+/* Puts a block at the top of the calling thread's cache, in which it is, and leaves; the long way if it is none. */
+static ALWAYS_INLINE mempool_status give_inside(mempool *pool, struct cache *cache, struct cache_slot *top,
+                                                void *block, uintptr_t index)
 {
-  atomic_u32 *place = cache->last_place;
-  uintptr_t index;
-  if (likely(cache->out == block && load_relaxed_u32(place) == DEPOT_LIVE && block != NULL)) {
-    store_relaxed_u32(place, DEPOT_HELD);
-    cache->out = NULL;
-    store_relaxed_pointer(&cache->hot, block);
-    cache_leave(cache);
-    return MEMPOOL_OK;
-  }
-  index = geometry_index(&pool->geometry, block);
-  if (likely(index < load_relaxed_u32(&pool->handed_out))) {
-    place = &pool->places[index];
-    if (likely(load_relaxed_u32(place) == DEPOT_LIVE && cache_top(cache) < cache->limit)) {
+  if (likely(index < load_relaxed_word(&pool->handed_out))) {
+    atomic_u32 *place = &pool->places[index];
+    if (likely(load_relaxed_u32(place) == DEPOT_LIVE)) {
       store_relaxed_u32(place, DEPOT_HELD);
-      cache_give(cache, block, place);
+      cache_put(cache, top, block, place);
       cache_leave(cache);
       return MEMPOOL_OK;
     }
@@ -385,22 +408,27 @@ static ALWAYS_INLINE mempool_status free_inside(mempool *pool, struct cache *cac
   return free_long(pool, block);
 }
 
-static __attribute__((noinline)) mempool_status free_at_gate(mempool *pool, struct cache *cache, void *block)
+static __attribute__((noinline)) mempool_status free_at_gate(mempool *pool, void *block, struct cache *cache)
 {
-  return mempool__cache_enter_fenced(cache) ? free_inside(pool, cache, block) : free_long(pool, block);
+  struct cache_slot *top;
+  if (!mempool__cache_enter_fenced(cache))
+    return free_long(pool, block);
+  top = cache_top(cache);
+  if (top < cache->slots + cache->limit)
+    return give_inside(pool, cache, top, block, geometry_index(&pool->geometry, block));
+  cache_leave(cache);
+  return free_long(pool, block);
 }
 
-mempool_status mempool_free(mempool *pool, void *block)
+SHORT_WAY mempool_status mempool_free(mempool *pool, void *block)
 {
   uintptr_t offset;
   uintptr_t index;
-  if (pool == NULL)
+  if (unlikely(pool == NULL))
     return MEMPOOL_E_INVALID_ARGUMENT;
-  if (depot_give_out(&pool->shortcut, block))
-    return MEMPOOL_OK;
-  if (likely(pool->shortcut.fresh != 0)) {
-    index = geometry_index(&pool->geometry, block);
-    if (unlikely(index >= pool->shortcut.fresh || depot_is_free(&pool->shortcut, block, index)))
+  index = geometry_index(&pool->geometry, block);
+  if (evenly(index < pool->shortcut.fresh)) {
+    if (unlikely(depot_lists(&pool->shortcut, block, index)))
       return free_long(pool, block);
     depot_give(&pool->shortcut, block, index);
     return MEMPOOL_OK;
@@ -408,7 +436,11 @@ mempool_status mempool_free(mempool *pool, void *block)
   offset = mempool__thread_offset;
   if (likely(offset < pool->caches_bytes)) {
     struct cache *cache = cache_at(pool, offset);
-    return likely(cache_enter(cache)) ? free_inside(pool, cache, block) : free_at_gate(pool, cache, block);
+    struct cache_slot *top;
+    cache_enter(cache);
+    top = cache_top(cache);
+    return likely(!cache_above(cache, top)) ? give_inside(pool, cache, top, block, index)
+                                            : free_at_gate(pool, block, cache);
   }
   return free_long(pool, block);
 }

@@ -2,31 +2,31 @@
 /*
  * One thread's cache in one pool: free blocks that the thread takes and gives
  * back with plain loads and stores, and that any thread can rob when the depot
- * is empty.
+ * is empty.  Each lies there with its place in the ledger, so that taking it
+ * needs no arithmetic.
  *
  * The owner enters the cache before it looks at it, and leaves it after; who
  * holds the pool's lock may shut the gate, and once the owner is out, has the
  * cache for itself until it opens the gate again.  This is Dekker's algorithm
  * with an asymmetric fence:
  *
- *   owner: busy = 1; fence_light(); if gate is shut: busy = 0, go another way
- *   other: gate = shut; fence on all threads; wait until busy == 0
+ *   owner: busy = 1; fence_light(); if the gate is shut: busy = 0, go another way
+ *   other: shut the gate; fence on all threads; wait until busy == 0
  *
- * Either the owner's store to busy is seen by the other, or the other's store
- * to gate by the owner, because the heavy fence falls before or after the
- * owner's light one.
+ * Either the owner's store to busy is seen by the other, or the other's
+ * shutting by the owner, because the heavy fence falls before or after the
+ * owner's light one.  What the owner looks at are the two bounds that it must
+ * know anyway, floor to take and ceiling to give: a shut gate shows as an
+ * empty and a full cache at once, and costs the owner no test of its own.
  *
  * C1  Only the owner writes a cache, between enter and leave; or who holds the
  *     pool's lock, while the gate is shut and busy has been seen as 0 since;
  *     or the owner itself, not inside, with the pool's lock.
- * C2  The blocks of a cache are slots[0 .. top), where top is count +
- *     (hot != NULL), and hot == slots[count] if it isn't NULL.  Their place
- *     in the ledger is DEPOT_HELD; top <= limit.
- * C3  out is NULL or the block that was taken last with nothing given back
- *     since; then hot is NULL and slots[count] is out.  Somebody else may have
- *     freed it since, so its place is looked at.
- * C4  last_place is the place of hot or out, or &none, which is never LIVE.
- * C5  A cache whose gate is shut is empty, unless a call that holds the pool's
+ * C2  The blocks of a cache are slots[0 .. top), each with its place, which
+ *     says DEPOT_HELD; top is between slots and slots + limit.
+ * C3  floor == slots and ceiling == slots + limit if the gate is GATE_OPEN,
+ *     else floor is above and ceiling below any top.
+ * C4  A cache whose gate is shut is empty, unless a call that holds the pool's
  *     lock is under way.
  */
 #ifndef MEMPOOL_CACHE_H
@@ -36,23 +36,49 @@
 #include "depot.h"
 #include "geometry.h"
 
-/* Bits of a gate; 0 is open. */
+/* Whether the owner may enter. */
 enum {
-  GATE_SHUT = 1,
-  GATE_FENCED = 2 /* no asymmetric fence here: the owner's own must be a full one */
+  GATE_OPEN = 0,
+  GATE_FENCED = 1, /* after a full fence of its own, there being no asymmetric one */
+  GATE_SHUT = 2
+};
+
+struct cache_slot {
+  void *block;
+  atomic_u32 *place;
 };
 
 struct cache {
   atomic_u32 busy;
   atomic_u32 gate;
-  atomic_pointer hot;
-  void *out;
-  atomic_u32 *last_place;
-  void **slots;
-  atomic_u32 count;
+  atomic_pointer top; /* all three to struct cache_slot */
+  atomic_pointer floor;
+  atomic_pointer ceiling;
+  struct cache_slot *slots;
   uint32_t limit;
-  unsigned char padding[GEOMETRY_CACHE_LINE - 3 * sizeof(uint32_t) - sizeof(uint32_t) - 4 * sizeof(void *)];
+  unsigned char padding[GEOMETRY_CACHE_LINE - 3 * sizeof(uint32_t) - 4 * sizeof(void *)];
 };
+
+static inline struct cache_slot *cache_top(const struct cache *cache)
+{
+  return load_relaxed_pointer(&cache->top);
+}
+
+/* How many blocks there are in it. */
+static inline uint32_t cache_count(const struct cache *cache)
+{
+  return (uint32_t)(cache_top(cache) - cache->slots);
+}
+
+/*
+ * Says that the owner is inside.  It must look at floor or ceiling next, and
+ * leave at once if that forbids what it came for.
+ */
+static inline void cache_enter(struct cache *cache)
+{
+  store_relaxed_u32(&cache->busy, 1);
+  fence_light(); /* pairs with os_fence_all() in caches_gather() */
+}
 
 static inline void cache_leave(struct cache *cache)
 {
@@ -60,35 +86,35 @@ static inline void cache_leave(struct cache *cache)
   store_release_u32(&cache->busy, 0);
 }
 
-/*
- * Lets the owner in, if the gate is open.  If not, or if it wants a full
- * fence, the owner must ask mempool__cache_enter_fenced() next, busy as it is.
- */
-static inline bool cache_enter(struct cache *cache)
+/* Whether a cache below whose top a block is looked for is empty, or shut. */
+static inline bool cache_below(const struct cache *cache, const struct cache_slot *top)
 {
-  store_relaxed_u32(&cache->busy, 1);
-  fence_light(); /* pairs with os_fence_all() in caches_gather() */
-  /* Acquire, pairs with the release in cache_opened(): the owner sees what was done while the gate was shut. */
-  return load_acquire_u32(&cache->gate) == 0;
+  return top <= (struct cache_slot *)load_relaxed_pointer(&cache->floor);
 }
 
-/* The rest of it: true if the owner is in, false if it isn't, and isn't busy any more. */
+/* Whether a cache at whose top a block is to be put is full, or shut. */
+static inline bool cache_above(const struct cache *cache, const struct cache_slot *top)
+{
+  return top >= (struct cache_slot *)load_relaxed_pointer(&cache->ceiling);
+}
+
+/*
+ * Where the gate is GATE_FENCED: true if the owner is in, after a full fence
+ * of its own.  False, and the owner has left, if it isn't or is shut.
+ */
 bool mempool__cache_enter_fenced(struct cache *cache);
 
-static inline uint32_t cache_top(const struct cache *cache)
+static inline void cache_set_top(struct cache *cache, struct cache_slot *top)
 {
-  return load_relaxed_u32(&cache->count) + (load_relaxed_pointer(&cache->hot) != NULL);
+  store_relaxed_pointer(&cache->top, top);
 }
 
-/* Gives a block whose place is last_place, and is HELD.  There is room. */
-static inline void cache_give(struct cache *cache, void *block, atomic_u32 *place)
+/* Puts a block, whose place is HELD, at the top.  There is room. */
+static inline void cache_put(struct cache *cache, struct cache_slot *top, void *block, atomic_u32 *place)
 {
-  uint32_t top = cache_top(cache);
-  cache->slots[top] = block;
-  cache->last_place = place;
-  cache->out = NULL;
-  store_relaxed_u32(&cache->count, top);
-  store_relaxed_pointer(&cache->hot, block);
+  top->block = block;
+  top->place = place;
+  cache_set_top(cache, top + 1);
 }
 
 #endif /* MEMPOOL_CACHE_H */

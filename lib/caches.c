@@ -9,24 +9,32 @@
 /* How often the long way is gone after a robbery before caches are opened again: so that robbing stays rare. */
 enum { PATIENCE = 256 };
 
-/* The place of no block (C4). */
-static atomic_u32 none = DEPOT_HELD;
-
-void mempool__caches_init(mempool *pool, const struct layout *plan, unsigned char *front)
+/*
+ * C3.  Relaxed: os_fence_all() orders shutting before the loads of busy in
+ * caches_empty(); and only its owner opens a gate, who had the pool's lock
+ * after whoever shut it.
+ */
+static void set_gate(struct cache *cache, uint32_t gate)
 {
-  void **magazine = (void **)(void *)(front + plan->magazines);
+  bool open = gate == GATE_OPEN;
+  store_relaxed_u32(&cache->gate, gate);
+  store_relaxed_pointer(&cache->floor, open ? cache->slots : (void *)UINTPTR_MAX);
+  store_relaxed_pointer(&cache->ceiling, open ? cache->slots + cache->limit : NULL);
+}
+
+void mempool__caches_init(mempool *pool, struct cache_slot *slots, uint32_t count, uint32_t blocks_in_each)
+{
   uintptr_t offset;
-  pool->caches = front + plan->caches;
-  pool->caches_bytes = plan->cache_count * sizeof(struct cache);
+  pool->caches_bytes = count * sizeof(struct cache);
   pool->places = pool->depot->places;
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
     struct cache *cache = cache_at(pool, offset);
     memset(cache, 0, sizeof *cache);
-    store_relaxed_u32(&cache->gate, GATE_SHUT);
-    cache->last_place = &none;
-    cache->limit = plan->cache_blocks;
-    cache->slots = magazine;
-    magazine += plan->cache_blocks;
+    cache->limit = blocks_in_each;
+    cache->slots = slots;
+    cache_set_top(cache, slots);
+    set_gate(cache, GATE_SHUT);
+    slots += blocks_in_each;
   }
 }
 
@@ -34,7 +42,7 @@ bool mempool__cache_enter_fenced(struct cache *cache)
 {
   if (load_relaxed_u32(&cache->gate) == GATE_FENCED) {
     fence_full(); /* pairs with the one in os_fence_all() */
-    if (load_acquire_u32(&cache->gate) == GATE_FENCED)
+    if (load_relaxed_u32(&cache->gate) == GATE_FENCED)
       return true;
   }
   cache_leave(cache);
@@ -47,7 +55,7 @@ struct cache *mempool__cache_opened(mempool *pool)
   if (mempool__thread_offset >= pool->caches_bytes)
     return NULL;
   cache = cache_at(pool, mempool__thread_offset);
-  if ((load_relaxed_u32(&cache->gate) & GATE_SHUT) == 0)
+  if (load_relaxed_u32(&cache->gate) != GATE_SHUT)
     return cache;
   if (pool->patience > 0) {
     pool->patience--;
@@ -56,8 +64,7 @@ struct cache *mempool__cache_opened(mempool *pool)
   if (pool->waiters.first != NULL || (pool_mode(pool) & MODE_CLOSED) != 0 || pool_available(pool) < 4)
     return NULL;
   pool->open_caches++;
-  /* Release, pairs with the acquire in cache_enter(). */
-  store_release_u32(&cache->gate, pool->open_gate);
+  set_gate(cache, pool->open_gate);
   return cache;
 }
 
@@ -67,24 +74,25 @@ void mempool__cache_refill(mempool *pool, struct cache *cache)
   size_t i;
   if (wanted > (cache->limit + 1) / 2)
     wanted = (cache->limit + 1) / 2;
-  if (wanted > depot_top(pool->depot))
-    wanted = depot_top(pool->depot);
+  if (wanted > pool->depot->count)
+    wanted = pool->depot->count;
   /* From the top down: what was given back last is taken first, from the cache as from the depot. */
   for (i = wanted; i-- > 0;) {
     void *block = depot_take(pool->depot);
-    store_relaxed_u32(&pool->places[geometry_index(&pool->geometry, block)], DEPOT_HELD);
-    cache->slots[i] = block;
+    uintptr_t index = geometry_index(&pool->geometry, block);
+    depot_hold(pool->depot, index);
+    cache->slots[i].block = block;
+    cache->slots[i].place = &pool->places[index];
   }
-  pool->depot->out = NULL;
-  store_relaxed_u32(&cache->count, (uint32_t)wanted);
+  cache_set_top(cache, cache->slots + wanted);
 }
 
-/* Moves the blocks in the slots [0 .. count) of a cache to the depot. */
-static void move_to_depot(mempool *pool, struct cache *cache, uint32_t count)
+/* Moves the first count blocks of a cache to the depot. */
+static void move_to_depot(mempool *pool, const struct cache *cache, uint32_t count)
 {
   uint32_t i;
   for (i = 0; i < count; i++) {
-    void *block = cache->slots[i];
+    void *block = cache->slots[i].block;
     uintptr_t index = geometry_index(&pool->geometry, block);
     /*
      * Two frees that raced may have listed a block twice: what isn't HELD any
@@ -98,23 +106,17 @@ static void move_to_depot(mempool *pool, struct cache *cache, uint32_t count)
 
 void mempool__cache_flush(mempool *pool, struct cache *cache)
 {
-  uint32_t top = cache_top(cache);
-  uint32_t half = (top + 1) / 2;
+  uint32_t count = cache_count(cache);
+  uint32_t half = (count + 1) / 2;
   move_to_depot(pool, cache, half);
-  memmove(cache->slots, cache->slots + half, (top - half) * sizeof(void *));
-  cache->last_place = &none;
-  cache->out = NULL;
-  store_relaxed_pointer(&cache->hot, NULL);
-  store_relaxed_u32(&cache->count, top - half);
+  memmove(cache->slots, cache->slots + half, (count - half) * sizeof cache->slots[0]);
+  cache_set_top(cache, cache->slots + (count - half));
 }
 
 void mempool__cache_empty(mempool *pool, struct cache *cache)
 {
-  move_to_depot(pool, cache, cache_top(cache));
-  cache->last_place = &none;
-  cache->out = NULL;
-  store_relaxed_pointer(&cache->hot, NULL);
-  store_relaxed_u32(&cache->count, 0);
+  move_to_depot(pool, cache, cache_count(cache));
+  cache_set_top(cache, cache->slots);
 }
 
 void mempool__cache_close(mempool *pool, uintptr_t offset)
@@ -123,8 +125,8 @@ void mempool__cache_close(mempool *pool, uintptr_t offset)
   if (offset >= pool->caches_bytes)
     return;
   cache = cache_at(pool, offset);
-  if ((load_relaxed_u32(&cache->gate) & GATE_SHUT) == 0) {
-    store_relaxed_u32(&cache->gate, GATE_SHUT);
+  if (load_relaxed_u32(&cache->gate) != GATE_SHUT) {
+    set_gate(cache, GATE_SHUT);
     pool->open_caches--;
     mempool__cache_empty(pool, cache);
   }
@@ -135,9 +137,8 @@ void mempool__caches_shut(mempool *pool)
   uintptr_t offset;
   if (pool->open_caches == 0)
     return;
-  /* Relaxed: os_fence_all() orders it before the loads of busy in caches_empty(). */
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
-    store_relaxed_u32(&cache_at(pool, offset)->gate, GATE_SHUT);
+    set_gate(cache_at(pool, offset), GATE_SHUT);
 }
 
 /* The owner is inside for some tens of instructions; it may have lost the processor there, to us even. */
@@ -189,6 +190,6 @@ size_t mempool__caches_count(const mempool *pool)
   uintptr_t offset;
   size_t count = 0;
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
-    count += cache_top(cache_at(pool, offset));
+    count += cache_count(cache_at(pool, offset));
   return count;
 }

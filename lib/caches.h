@@ -9,8 +9,8 @@
 
 #include "pool.h"
 
-/* Sets a new pool's caches up, shut. */
-void mempool__caches_init(mempool *pool, const struct layout *plan, unsigned char *front);
+/* Sets a new pool's caches up, shut, with slots for all of them. */
+void mempool__caches_init(mempool *pool, struct cache_slot *slots, uint32_t count, uint32_t blocks_in_each);
 
 /*
  * The calling thread's cache if it is open, or may be opened now; else NULL.

@@ -5,26 +5,22 @@
  *
  * A stack of addresses, slots, and for each block the place it had there when
  * it was given back last, places: a sparse set (Briggs and Torczon, "An
- * Efficient Representation for Sparse Sets", 1993).  A block is free if and
- * only if its place is below the top and holds that block.  So taking a block
- * writes nothing to say that it is live now, neither table needs clearing at
- * creation, and no block can be lost: what isn't on the stack is out.
+ * Efficient Representation for Sparse Sets", 1993).  Taking a block clears its
+ * slot, so a block is free if and only if the slot at its place holds it: one
+ * comparison.  Nothing is written to say that a block is live, neither table
+ * needs clearing at creation, and no block can be lost: what isn't on the
+ * stack is out.
  *
  * Blocks that were never handed out aren't on the stack.  They are taken in
  * order, and only when the stack is empty.
  *
- * The block on top may be kept in hot, which spares the short ways of alloc
- * and free the stack.  Its slot is written all the same, so the top is
- * count + (hot != NULL).
- *
- * D1  top <= fresh <= capacity; slots[0 .. top) are blocks with indices below
- *     fresh.
- * D2  places[index of slots[i]] == i for each i below the top.
- * D3  hot is NULL or slots[count].
- * D4  out is NULL, or the block that was taken last, with nothing given back
- *     since: then it is live, hot is NULL, and slots[count] and its place
- *     still are as they were when it was free.
- * D5  fresh is the most blocks that were ever out at once: it grows by one
+ * D1  count <= fresh <= capacity; slots[0 .. count) are blocks with indices
+ *     below fresh.
+ * D2  places[index of slots[i]] == i for each i below count.
+ * D3  The place of a block with an index below fresh that isn't on the stack
+ *     is DEPOT_HELD or DEPOT_LIVE, or below capacity and of a slot that holds
+ *     another block or none.  The first two are not met in a plain pool.
+ * D4  fresh is the most blocks that were ever out at once: it grows by one
  *     only when the stack is empty, that is when fresh blocks are out.  So
  *     the peak costs nothing to keep.
  */
@@ -46,47 +42,38 @@
 #define DEPOT_LIVE (UINT32_MAX - 1)
 
 struct depot {
-  void *hot;
-  void *out;
+  size_t count;
   void **slots;
   atomic_u32 *places;
-  uint32_t count;
-  uint32_t fresh;
+  size_t fresh;
 };
 
-static inline uint32_t depot_top(const struct depot *depot)
-{
-  return depot->count + (depot->hot != NULL);
-}
-
-/* Takes the block that was given back last; NULL if there is none. */
+/* Takes the block that was given back last; count isn't 0. */
 static inline void *depot_take(struct depot *depot)
 {
-  void *block = depot->hot;
-  if (block != NULL) {
-    depot->hot = NULL;
-  } else {
-    if (depot->count == 0)
-      return NULL;
-    block = depot->slots[--depot->count];
-  }
-  depot->out = block;
+  void **slot = &depot->slots[--depot->count];
+  void *block = *slot;
+  *slot = NULL;
   return block;
 }
 
 /* Takes the block that is next in order, whose index is fresh; the stack is empty. */
-static inline void depot_take_fresh(struct depot *depot, void *block)
+static inline void depot_take_fresh(struct depot *depot)
 {
-  depot->slots[0] = block;
+  depot->slots[0] = NULL;
   store_relaxed_u32(&depot->places[depot->fresh++], 0);
-  depot->out = block;
 }
 
-/* Whether a block, whose index is below fresh, is on the stack. */
+/* Whether a block is on the stack, its index being below fresh, and its place below capacity. */
+static inline bool depot_lists(const struct depot *depot, const void *block, uintptr_t index)
+{
+  return depot->slots[load_relaxed_u32(&depot->places[index])] == block;
+}
+
+/* The same, whatever its place. */
 static inline bool depot_is_free(const struct depot *depot, const void *block, uintptr_t index)
 {
-  uint32_t place = load_relaxed_u32(&depot->places[index]);
-  return place < depot_top(depot) && depot->slots[place] == block;
+  return load_relaxed_u32(&depot->places[index]) < depot->count && depot_lists(depot, block, index);
 }
 
 /* Whether a block, whose index is below fresh, is held. */
@@ -99,31 +86,15 @@ static inline bool depot_is_held(const struct depot *depot, uintptr_t index)
 static inline void depot_hold(struct depot *depot, uintptr_t index)
 {
   store_relaxed_u32(&depot->places[index], DEPOT_HELD);
-  depot->out = NULL;
 }
 
 /* Gives a live or held block back. */
 static inline void depot_give(struct depot *depot, void *block, uintptr_t index)
 {
-  uint32_t top = depot_top(depot);
+  size_t top = depot->count;
   depot->slots[top] = block;
-  store_relaxed_u32(&depot->places[index], top);
-  depot->count = top;
-  depot->hot = block;
-  depot->out = NULL;
-}
-
-/*
- * Gives a block back if it is the one that was taken last (D4), whatever else
- * it may be: then there is nothing to check and no table to write.
- */
-static inline bool depot_give_out(struct depot *depot, void *block)
-{
-  if (depot->out != block || block == NULL)
-    return false;
-  depot->out = NULL;
-  depot->hot = block;
-  return true;
+  store_relaxed_u32(&depot->places[index], (uint32_t)top);
+  depot->count = top + 1;
 }
 
 #endif /* MEMPOOL_DEPOT_H */

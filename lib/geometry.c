@@ -21,10 +21,10 @@ static size_t default_alignment(size_t block_size)
   return block_size >= GEOMETRY_CACHE_LINE ? GEOMETRY_CACHE_LINE : alignof(max_align_t);
 }
 
-/* Appends a table of capacity entries. */
-static bool add_table(size_t *offset, size_t capacity, size_t entry_bytes)
+/* Appends a table. */
+static bool add_table(size_t *offset, size_t entries, size_t entry_bytes)
 {
-  return capacity <= LARGEST / entry_bytes && add(offset, capacity * entry_bytes);
+  return entries <= LARGEST / entry_bytes && add(offset, entries * entry_bytes);
 }
 
 static bool plan_tables(struct layout *plan, size_t header_bytes, size_t capacity)
@@ -44,20 +44,13 @@ static bool fits(const struct layout *plan)
   return add(&whole, plan->area_bytes) && add(&whole, 8 * GEOMETRY_MAX_ALIGNMENT);
 }
 
-bool mempool__layout_add_caches(struct layout *plan, size_t cache_bytes, uint32_t cache_count, uint32_t cache_blocks)
+bool mempool__layout_add_table(struct layout *plan, size_t entries, size_t entry_bytes)
 {
-  size_t offset = plan->front_bytes;
-  if (!add(&offset, GEOMETRY_CACHE_LINE - 1))
+  if (!add(&plan->front_bytes, GEOMETRY_CACHE_LINE - 1))
     return false;
-  offset &= ~(size_t)(GEOMETRY_CACHE_LINE - 1);
-  plan->cache_count = cache_count;
-  plan->cache_blocks = cache_blocks;
-  plan->caches = offset;
-  plan->magazines = offset;
-  if (!add_table(&plan->magazines, cache_count, cache_bytes))
-    return false;
-  plan->front_bytes = plan->magazines;
-  return add_table(&plan->front_bytes, (size_t)cache_count * cache_blocks, sizeof(void *)) && fits(plan);
+  plan->front_bytes &= ~(size_t)(GEOMETRY_CACHE_LINE - 1);
+  plan->further = plan->front_bytes;
+  return add_table(&plan->front_bytes, entries, entry_bytes) && fits(plan);
 }
 
 mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, size_t block_size, size_t capacity,

@@ -34,12 +34,9 @@ struct geometry {
 struct layout {
   size_t stride;
   size_t alignment;   /* of blocks */
-  size_t slots;       /* offsets of the depot's tables from the header */
+  size_t slots;       /* offsets of the depot's tables, and of the further one, from the header */
   size_t places;
-  size_t caches;      /* those of the caches, and of the slots of the first one */
-  size_t magazines;
-  uint32_t cache_count;
-  uint32_t cache_blocks; /* in each */
+  size_t further;
   size_t front_bytes; /* header and tables */
   size_t area_bytes;  /* blocks */
 };
@@ -53,8 +50,8 @@ struct layout {
 mempool_status mempool__layout_plan(struct layout *plan, size_t header_bytes, size_t block_size, size_t capacity,
                                     size_t wanted_alignment, bool canary);
 
-/* Adds caches to a layout.  False if it gets too large. */
-bool mempool__layout_add_caches(struct layout *plan, size_t cache_bytes, uint32_t cache_count, uint32_t cache_blocks);
+/* Adds a further table to a layout, that begins at a cache line.  False if it gets too large. */
+bool mempool__layout_add_table(struct layout *plan, size_t entries, size_t entry_bytes);
 
 /* Lays the blocks at base. */
 void mempool__geometry_init(struct geometry *geometry, const struct layout *plan, uint32_t capacity, void *base);

@@ -129,31 +129,32 @@ bool mempool__canary_whole(const mempool *pool, uintptr_t index)
   return memcmp(canary(pool, index), &value, GEOMETRY_CANARY_BYTES) == 0;
 }
 
-/* D3 and D4. */
-static bool top_is_sound(const mempool *pool)
+/* D1 and D2. */
+static bool stack_is_sound(const mempool *pool)
 {
   const struct depot *depot = pool->depot;
-  const void *block = depot->hot != NULL ? depot->hot : depot->out;
-  uintptr_t index;
-  if (block == NULL)
-    return true;
-  index = geometry_index(&pool->geometry, block);
-  return index < depot->fresh && depot->count < depot->fresh && depot->slots[depot->count] == block &&
-         load_relaxed_u32(&depot->places[index]) == depot->count && (depot->hot == NULL || depot->out == NULL);
-}
-
-/* D1 to D4. */
-static bool depot_is_sound(const mempool *pool)
-{
-  const struct depot *depot = pool->depot;
-  uint32_t top = depot_top(depot);
-  uint32_t i;
-  if (depot->fresh > pool->geometry.capacity || depot->count > depot->fresh || top > depot->fresh ||
-      !top_is_sound(pool))
+  size_t i;
+  if (depot->fresh > pool->geometry.capacity || depot->count > depot->fresh)
     return false;
-  for (i = 0; i < top; i++) {
+  for (i = 0; i < depot->count; i++) {
     uintptr_t index = geometry_index(&pool->geometry, depot->slots[i]);
     if (index >= depot->fresh || load_relaxed_u32(&depot->places[index]) != i)
+      return false;
+  }
+  return true;
+}
+
+/* D3. */
+static bool places_are_sound(const mempool *pool)
+{
+  const struct depot *depot = pool->depot;
+  bool plain = depot == &pool->shortcut;
+  uint32_t index;
+  for (index = 0; index < depot->fresh; index++) {
+    const void *block = geometry_address(&pool->geometry, index);
+    uint32_t place = load_relaxed_u32(&depot->places[index]);
+    if (place < pool->geometry.capacity ? place >= depot->count && depot_lists(depot, block, index)
+                                        : plain || (place != DEPOT_HELD && place != DEPOT_LIVE))
       return false;
   }
   return true;
@@ -209,7 +210,8 @@ mempool_status mempool_check(const mempool *constant_pool)
     return MEMPOOL_E_INVALID_ARGUMENT;
   pool_enter(pool);
   mempool__caches_gather(pool);
-  sound = depot_is_sound(pool) && none_is_lost(pool) && canaries_are_whole(pool) && waiters_are_sound(pool);
+  sound = stack_is_sound(pool) && places_are_sound(pool) && none_is_lost(pool) && canaries_are_whole(pool) &&
+          waiters_are_sound(pool);
   pool_leave(pool);
   return sound ? MEMPOOL_OK : MEMPOOL_E_CORRUPTED;
 }

@@ -19,6 +19,8 @@ struct request {
   struct layout plan;
   size_t block_size;
   uint32_t capacity;
+  uint32_t cache_count;
+  uint32_t cache_blocks; /* that each may hold */
 };
 
 /*
@@ -63,37 +65,42 @@ static bool wants_caches(uint32_t flags)
  * so many that all of them together could hold half of the pool, and at least
  * eight.  In a small pool there is nothing to be cached.
  */
-static bool plan_caches(struct request *request)
+static void plan_caches(struct request *request, size_t capacity)
 {
   enum { LEAST_BLOCKS = 4, MOST_BLOCKS = 128, LEAST_CACHES = 8 };
   size_t blocks = request->options.cache_blocks;
   size_t count;
-  if (!wants_caches(request->options.flags))
-    return true;
+  if (!wants_caches(request->options.flags) || capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
+    return;
   if (blocks == 0) {
-    blocks = request->capacity / 16;
+    blocks = capacity / 16;
     if (blocks < LEAST_BLOCKS)
-      return true;
+      return;
     if (blocks > MOST_BLOCKS)
       blocks = MOST_BLOCKS;
   }
-  if (blocks > request->capacity)
-    blocks = request->capacity;
-  count = request->capacity / (2 * blocks);
+  if (blocks > capacity)
+    blocks = capacity;
+  count = capacity / (2 * blocks);
   if (count < LEAST_CACHES)
     count = LEAST_CACHES;
   if (count > THREAD_SLOTS)
     count = THREAD_SLOTS;
-  return mempool__layout_add_caches(&request->plan, sizeof(struct cache), (uint32_t)count, (uint32_t)blocks);
+  request->cache_count = (uint32_t)count;
+  request->cache_blocks = (uint32_t)blocks;
 }
 
 static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
                                    const mempool_options *options)
 {
-  mempool_status status = read_options(&request->options, options);
+  mempool_status status;
+  memset(request, 0, sizeof *request);
+  status = read_options(&request->options, options);
   if (status != MEMPOOL_OK)
     return status;
-  status = mempool__layout_plan(&request->plan, sizeof(mempool), block_size, capacity, request->options.alignment,
+  plan_caches(request, capacity);
+  status = mempool__layout_plan(&request->plan, sizeof(mempool) + request->cache_count * sizeof(struct cache),
+                                block_size, capacity, request->options.alignment,
                                 (request->options.flags & MEMPOOL_GUARD) != 0);
   if (status != MEMPOOL_OK)
     return status;
@@ -101,7 +108,10 @@ static mempool_status read_request(struct request *request, size_t block_size, s
     return MEMPOOL_E_UNSUPPORTED;
   request->block_size = block_size;
   request->capacity = (uint32_t)capacity;
-  return plan_caches(request) ? MEMPOOL_OK : MEMPOOL_E_INVALID_BLOCK_SIZE;
+  if (!mempool__layout_add_table(&request->plan, (size_t)request->cache_count * request->cache_blocks,
+                                 sizeof(struct cache_slot)))
+    return MEMPOOL_E_INVALID_BLOCK_SIZE;
+  return MEMPOOL_OK;
 }
 
 static uint32_t mode_of(uint32_t flags, bool callers_memory)
@@ -135,8 +145,9 @@ static mempool *lay(const struct request *request, unsigned char *front, void *b
   pool->depot = pool_mode(pool) == 0 ? &pool->shortcut : &pool->behind;
   pool->depot->slots = (void **)(void *)(front + plan->slots);
   pool->depot->places = (atomic_u32 *)(void *)(front + plan->places);
-  if (plan->cache_count > 0)
-    mempool__caches_init(pool, plan, front);
+  if (request->cache_count > 0)
+    mempool__caches_init(pool, (struct cache_slot *)(void *)(front + plan->further), request->cache_count,
+                         request->cache_blocks);
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
     mempool__threads_add(pool);
   return pool;

@@ -21,6 +21,7 @@
 #include "waiters.h"
 
 #include <mempool.h>
+#include <stdalign.h>
 
 enum {
   MODE_LOCKED = 1,      /* other threads may be about: take the lock */
@@ -37,16 +38,17 @@ enum { NAME_BYTES = 32 };
 /* The most bytes that a caller's options or stats may claim to have: no version will need more. */
 enum { POOL_LARGEST_STRUCT = 4096 };
 
+/* Behind it, in the order of threads.h's slots, lie the caches. */
 struct mempool {
-  /* What the short ways of alloc and free use. */
+  /* What the short ways of alloc and free use; where there are caches, it hardly ever changes. */
   struct depot shortcut;
   struct geometry geometry;
   uintptr_t caches_bytes; /* 0: no caches */
-  unsigned char *caches;  /* struct cache, one for each slot of threads.h */
   atomic_u32 *places;     /* the depot's, if there are caches */
-  atomic_u32 handed_out;  /* the depot's fresh, if there are caches */
+  atomic_word handed_out; /* the depot's fresh, if there are caches */
 
-  atomic_u32 mode;
+  /* What is used with the lock held. */
+  alignas(GEOMETRY_CACHE_LINE) atomic_u32 mode;
   struct lock lock;
   struct depot *depot;
   struct depot behind;
@@ -90,13 +92,13 @@ static inline void pool_leave(mempool *pool)
 /* With the lock held. */
 static inline size_t pool_available(const mempool *pool)
 {
-  return depot_top(pool->depot) + (size_t)(pool->geometry.capacity - pool->depot->fresh);
+  return pool->depot->count + (pool->geometry.capacity - pool->depot->fresh);
 }
 
 /* The cache at an offset in bytes, below caches_bytes. */
 static inline struct cache *cache_at(const mempool *pool, uintptr_t offset)
 {
-  return (struct cache *)(void *)(pool->caches + offset);
+  return (struct cache *)((uintptr_t)(pool + 1) + offset);
 }
 
 /* The functions that only look take the lock as well, which is why a pool is never a constant object. */

@@ -111,7 +111,7 @@ static void after_fork_in_child(void)
 {
   mempool *pool;
   uint32_t slot;
-  open_gate = mempool__os_fence_prepare() ? 0 : GATE_FENCED;
+  open_gate = mempool__os_fence_prepare() ? GATE_OPEN : GATE_FENCED;
   for (slot = 0; slot < THREAD_SLOTS; slot++)
     slot_taken[slot] = slot * sizeof(struct cache) == mempool__thread_offset;
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
@@ -128,7 +128,7 @@ static void after_fork_in_child(void)
 
 static void prepare(void)
 {
-  open_gate = mempool__os_fence_prepare() ? 0 : GATE_FENCED;
+  open_gate = mempool__os_fence_prepare() ? GATE_OPEN : GATE_FENCED;
   has_key = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0 &&
             pthread_key_create(&key, leave) == 0;
 }

@@ -50,12 +50,12 @@ static void play(size_t player)
 
 static bool is_open(const mempool *pool, size_t player)
 {
-  return (load_relaxed_u32(&cache_at(pool, player * sizeof(struct cache))->gate) & GATE_SHUT) == 0;
+  return load_relaxed_u32(&cache_at(pool, player * sizeof(struct cache))->gate) != GATE_SHUT;
 }
 
 static size_t cached(const mempool *pool, size_t player)
 {
-  return cache_top(cache_at(pool, player * sizeof(struct cache)));
+  return cache_count(cache_at(pool, player * sizeof(struct cache)));
 }
 
 static uint32_t place_of(const mempool *pool, const void *block)
@@ -63,28 +63,30 @@ static uint32_t place_of(const mempool *pool, const void *block)
   return load_relaxed_u32(&pool->places[geometry_index(&pool->geometry, block)]);
 }
 
-/* C2 to C5 of one cache at rest; marks the blocks that are in it. */
+/* C3: the bounds are those of an open cache if and only if the owner may enter without a fence of its own. */
+static bool bounds_are_sound(const struct cache *cache, uint32_t gate)
+{
+  const struct cache_slot *first = cache->slots, *last = cache->slots + cache->limit;
+  if (gate != GATE_OPEN)
+    return cache_below(cache, first) && cache_below(cache, last) && cache_above(cache, first) && cache_above(cache, last);
+  return load_relaxed_pointer(&cache->floor) == (const void *)first &&
+         load_relaxed_pointer(&cache->ceiling) == (const void *)last;
+}
+
+/* C2 to C4 of one cache at rest; marks the blocks that are in it. */
 static bool cache_is_sound(const mempool *pool, const struct cache *cache, bool *seen)
 {
-  uint32_t top = cache_top(cache), count = load_relaxed_u32(&cache->count), gate = load_relaxed_u32(&cache->gate), i;
-  const void *hot = load_relaxed_pointer(&cache->hot);
-  const void *last = hot != NULL ? hot : cache->out;
-  if (load_relaxed_u32(&cache->busy) != 0 || top > cache->limit)
+  uint32_t count = cache_count(cache), gate = load_relaxed_u32(&cache->gate), i;
+  if (load_relaxed_u32(&cache->busy) != 0 || count > cache->limit || !bounds_are_sound(cache, gate))
     return false;
   if (gate != GATE_SHUT && gate != pool->open_gate)
     return false;
-  if (gate == GATE_SHUT && top != 0)
+  if (gate == GATE_SHUT && count != 0)
     return false;
-  if (hot != NULL && (cache->out != NULL || cache->slots[count] != hot))
-    return false;
-  if (cache->out != NULL && (count >= cache->limit || cache->slots[count] != cache->out))
-    return false;
-  if (last != NULL ? cache->last_place != &pool->places[geometry_index(&pool->geometry, last)]
-                   : load_relaxed_u32(cache->last_place) == DEPOT_LIVE)
-    return false;
-  for (i = 0; i < top; i++) {
-    uintptr_t index = geometry_index(&pool->geometry, cache->slots[i]);
-    if (index >= pool->depot->fresh || seen[index] || !depot_is_held(pool->depot, index))
+  for (i = 0; i < count; i++) {
+    uintptr_t index = geometry_index(&pool->geometry, cache->slots[i].block);
+    if (index >= pool->depot->fresh || seen[index] || !depot_is_held(pool->depot, index) ||
+        cache->slots[i].place != &pool->places[index])
       return false;
     seen[index] = true;
   }
@@ -101,7 +103,7 @@ static bool is_sound(const mempool *pool, size_t used)
     const struct cache *cache = cache_at(pool, offset);
     if (!cache_is_sound(pool, cache, seen))
       return false;
-    open += (load_relaxed_u32(&cache->gate) & GATE_SHUT) == 0;
+    open += load_relaxed_u32(&cache->gate) != GATE_SHUT;
   }
   for (index = 0; index < pool->depot->fresh; index++) {
     uint32_t place = load_relaxed_u32(&pool->places[index]);
@@ -110,8 +112,8 @@ static bool is_sound(const mempool *pool, size_t used)
     if ((place == DEPOT_HELD) != seen[index])
       return false;
   }
-  return open == pool->open_caches && live == used && listed == depot_top(pool->depot) &&
-         load_relaxed_u32(&pool->handed_out) == pool->depot->fresh &&
+  return open == pool->open_caches && live == used && listed == pool->depot->count &&
+         load_relaxed_word(&pool->handed_out) == pool->depot->fresh &&
          used + listed + mempool__caches_count(pool) == pool->depot->fresh;
 }
 
@@ -280,7 +282,7 @@ static void walk_over(size_t capacity, uint32_t cache_blocks, bool fenced)
   while (w.used != 0)
     CU_ASSERT_EQUAL_FATAL(mempool_free(w.pool, give_up(&w)), MEMPOOL_OK);
   CU_ASSERT_EQUAL(mempool_check(w.pool), MEMPOOL_OK);
-  CU_ASSERT_EQUAL(depot_top(w.pool->depot), w.pool->depot->fresh);
+  CU_ASSERT_EQUAL(w.pool->depot->count, w.pool->depot->fresh);
   mempool_destroy(w.pool);
   mempool__thread_offset = own;
 }
@@ -611,7 +613,7 @@ static void *fill_cache(void *arg)
   for (i = 0; i < 8; i++)
     (void)mempool_free(pool, blocks[i]);
   for (i = 0; i < pool->caches_bytes; i += sizeof(struct cache))
-    count += cache_top(cache_at(pool, i));
+    count += cache_count(cache_at(pool, i));
   return count != 0 ? arg : NULL;
 }
 

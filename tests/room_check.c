@@ -88,8 +88,8 @@ static void finish(struct fixture *f, const struct kind *kind)
   CU_ASSERT_EQUAL(mempool_check(f->pool), MEMPOOL_OK);
 }
 
-/* Blocks 1 and 2 are free, 2 on top and kept in hot; 0 is out; 3 never was. */
-static void set_up_hot(struct fixture *f, const struct kind *kind)
+/* Blocks 1 and 2 are free, 2 on top; 0 is out; 3 never was. */
+static void set_up_two_free(struct fixture *f, const struct kind *kind)
 {
   set_up(f, kind);
   take(f, 0);
@@ -98,12 +98,11 @@ static void set_up_hot(struct fixture *f, const struct kind *kind)
   give(f, 1);
   give(f, 2);
   finish(f, kind);
-  CU_ASSERT_PTR_EQUAL_FATAL(f->depot->hot, f->block[2]);
-  CU_ASSERT_EQUAL_FATAL(f->depot->count, 1);
+  CU_ASSERT_EQUAL_FATAL(f->depot->count, 2);
 }
 
 /* Block 1 is free; 2 was taken last. */
-static void set_up_out(struct fixture *f, const struct kind *kind)
+static void set_up_one_free(struct fixture *f, const struct kind *kind)
 {
   set_up(f, kind);
   take(f, 0);
@@ -113,7 +112,6 @@ static void set_up_out(struct fixture *f, const struct kind *kind)
   give(f, 2);
   take(f, 2);
   finish(f, kind);
-  CU_ASSERT_PTR_EQUAL_FATAL(f->depot->out, f->block[2]);
   CU_ASSERT_EQUAL_FATAL(f->depot->count, 1);
 }
 
@@ -141,7 +139,7 @@ static void poke(struct fixture *f, const char *what, void *field, const void *v
   CU_ASSERT_EQUAL(mempool_check(f->pool), MEMPOOL_OK);
 }
 
-static void poke_number(struct fixture *f, const char *what, uint32_t *field, uint32_t value)
+static void poke_number(struct fixture *f, const char *what, size_t *field, size_t value)
 {
   poke(f, what, field, &value, sizeof(value));
 }
@@ -188,20 +186,21 @@ static size_t strangers(const struct fixture *f, void *stranger[7])
   return 7;
 }
 
-TEST_OVER_KINDS(test_check_d1_top_and_fresh_corrupted)
+TEST_OVER_KINDS(test_check_d1_count_and_fresh_corrupted)
 {
   struct fixture f;
-  set_up_hot(&f, kind);
+  set_up_two_free(&f, kind);
   poke_number(&f, "fresh above the capacity", &f.depot->fresh, CAPACITY + 1);
-  poke_number(&f, "fresh huge", &f.depot->fresh, UINT32_MAX);
+  poke_number(&f, "fresh huge", &f.depot->fresh, SIZE_MAX);
   poke_number(&f, "fresh below a free block's index", &f.depot->fresh, 2);
-  poke_number(&f, "fresh below top", &f.depot->fresh, 1);
+  poke_number(&f, "fresh below count", &f.depot->fresh, 1);
   poke_number(&f, "fresh 0", &f.depot->fresh, 0);
-  poke_number(&f, "top above fresh", &f.depot->count, 3);
+  poke_number(&f, "count below a free block's slot", &f.depot->count, 1);
+  poke_number(&f, "count 0", &f.depot->count, 0);
+  poke_number(&f, "count above what is on the stack", &f.depot->count, 3);
   poke_number(&f, "count above fresh", &f.depot->count, CAPACITY);
   poke_number(&f, "count above the capacity", &f.depot->count, CAPACITY + 1);
-  poke_number(&f, "count huge, top wraps", &f.depot->count, UINT32_MAX);
-  poke_number(&f, "count huge", &f.depot->count, UINT32_MAX - 1);
+  poke_number(&f, "count huge", &f.depot->count, SIZE_MAX);
   tear_down(&f);
 }
 
@@ -210,7 +209,7 @@ TEST_OVER_KINDS(test_check_d1_slots_no_blocks_corrupted)
   void *stranger[7];
   struct fixture f;
   size_t count, i;
-  set_up_hot(&f, kind);
+  set_up_two_free(&f, kind);
   count = strangers(&f, stranger);
   for (i = 0; i < count; i++) {
     poke_pointer(&f, "a stranger on the stack", &f.depot->slots[0], stranger[i]);
@@ -226,7 +225,7 @@ TEST_OVER_KINDS(test_check_d2_listed_twice_or_misplaced_corrupted)
   static const uint32_t wrong[] = { 2, 3, CAPACITY, DEPOT_HELD, DEPOT_HELD - 1 };
   struct fixture f;
   size_t i;
-  set_up_hot(&f, kind);
+  set_up_two_free(&f, kind);
   poke_pointer(&f, "a block listed twice", &f.depot->slots[0], f.block[2]);
   poke_pointer(&f, "a block listed twice", &f.depot->slots[1], f.block[1]);
   poke_pointer(&f, "a live block listed", &f.depot->slots[1], f.block[0]);
@@ -239,75 +238,20 @@ TEST_OVER_KINDS(test_check_d2_listed_twice_or_misplaced_corrupted)
   tear_down(&f);
 }
 
-TEST_OVER_KINDS(test_check_d3_hot_not_on_top_corrupted)
+/* What the one comparison of a free relies on. */
+TEST_OVER_KINDS(test_check_d3_live_block_in_its_slot_or_misplaced_corrupted)
 {
-  void *stranger[7];
   struct fixture f;
-  size_t count, i;
-  set_up_hot(&f, kind);
-  count = strangers(&f, stranger);
-  for (i = 0; i < count; i++)
-    poke_pointer(&f, "hot is a stranger", &f.depot->hot, stranger[i]);
-  poke_pointer(&f, "hot is a live block", &f.depot->hot, f.block[0]);
-  poke_pointer(&f, "hot is another free block", &f.depot->hot, f.block[1]);
-  poke_pointer(&f, "hot was never out", &f.depot->hot, f.block[3]);
-  poke_number(&f, "count below hot's slot", &f.depot->count, 0);
-  poke_number(&f, "count above hot's slot", &f.depot->count, 2);
-  tear_down(&f);
-}
-
-TEST_OVER_KINDS(test_check_d4_out_not_as_it_was_corrupted)
-{
-  void *stranger[7];
-  struct fixture f;
-  size_t count, i;
-  set_up_out(&f, kind);
-  count = strangers(&f, stranger);
-  for (i = 0; i < count; i++) {
-    poke_pointer(&f, "out is a stranger", &f.depot->out, stranger[i]);
-    poke_pointer(&f, "the slot of out is a stranger", &f.depot->slots[1], stranger[i]);
+  bool plain;
+  set_up_one_free(&f, kind);
+  plain = f.depot == &f.pool->shortcut;
+  poke_pointer(&f, "a live block in the slot at its place", &f.depot->slots[1], f.block[2]);
+  poke_place(&f, "the place of a live block, over the capacity", &f.depot->places[2], CAPACITY);
+  poke_place(&f, "the place of a live block, near HELD", &f.depot->places[2], DEPOT_LIVE - 1);
+  if (plain) {
+    poke_place(&f, "a held block in a plain pool", &f.depot->places[2], DEPOT_HELD);
+    poke_place(&f, "a block said to be live in a plain pool", &f.depot->places[2], DEPOT_LIVE);
   }
-  poke_pointer(&f, "out is another live block", &f.depot->out, f.block[0]);
-  poke_pointer(&f, "out is a free block", &f.depot->out, f.block[1]);
-  poke_pointer(&f, "out was never out", &f.depot->out, f.block[3]);
-  poke_pointer(&f, "the slot of out is another", &f.depot->slots[1], f.block[0]);
-  poke_number(&f, "count below out's slot", &f.depot->count, 0);
-  poke_number(&f, "count above out's slot", &f.depot->count, 2);
-  poke_pointer(&f, "hot beside out", &f.depot->hot, f.block[2]);
-  tear_down(&f);
-}
-
-/* What the fast free of out relies on without a look. */
-TEST_OVER_KINDS(test_check_d4_place_of_out_corrupted)
-{
-  struct fixture f;
-  set_up_out(&f, kind);
-  poke_place(&f, "the place of out below its slot", &f.depot->places[2], 0);
-  poke_place(&f, "the place of out above its slot", &f.depot->places[2], 2);
-  poke_place(&f, "the place of out, held", &f.depot->places[2], DEPOT_HELD);
-  tear_down(&f);
-}
-
-TEST_OVER_KINDS(test_check_d4_out_beside_hot_or_full_stack_corrupted)
-{
-  struct fixture f;
-  size_t i;
-  set_up_hot(&f, kind);
-  poke_pointer(&f, "out beside hot", &f.depot->out, f.block[0]);
-  poke_pointer(&f, "out is hot", &f.depot->out, f.block[2]);
-  tear_down(&f);
-  /* Every block is free and none in hot: then no slot is left that could be out's. */
-  set_up(&f, kind);
-  for (i = 0; i < CAPACITY; i++)
-    take(&f, i);
-  for (i = 0; i < CAPACITY; i++)
-    give(&f, i);
-  finish(&f, kind);
-  f.depot->count++;
-  f.depot->hot = NULL;
-  CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
-  for (i = 0; i < CAPACITY; i++)
-    poke_pointer(&f, "out when all is free", &f.depot->out, f.block[i]);
   tear_down(&f);
 }
 
@@ -426,7 +370,7 @@ TEST_OVER_KINDS(test_check_canaries_of_live_and_free_corrupted)
   size_t i, k;
   if ((kind->flags & MEMPOOL_GUARD) == 0)
     return;
-  set_up_hot(&f, kind);
+  set_up_two_free(&f, kind);
   for (i = 0; i < 3; i++) {
     unsigned char *canary = (unsigned char *)f.block[i] + BLOCK_SIZE;
     unsigned char neighbour[CANARY];
@@ -450,7 +394,7 @@ TEST_OVER_KINDS(test_check_canaries_of_new_and_held_ok)
   struct fixture f;
   if ((kind->flags & MEMPOOL_GUARD) == 0)
     return;
-  set_up_hot(&f, kind);
+  set_up_two_free(&f, kind);
   memset((unsigned char *)f.block[3] + BLOCK_SIZE, 0x77, CANARY);
   CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
   canary = (unsigned char *)f.block[0] + BLOCK_SIZE;
@@ -464,7 +408,7 @@ TEST_OVER_KINDS(test_check_canaries_of_new_and_held_ok)
 
 static bool is_empty(const struct depot *depot)
 {
-  return depot->hot == NULL && depot->out == NULL && depot->slots == NULL && depot->places == NULL &&
+  return depot->slots == NULL && depot->places == NULL &&
          depot->count == 0 && depot->fresh == 0;
 }
 
@@ -506,7 +450,7 @@ TEST_OVER_KINDS(test_pool_p2_shortcut_empty_unless_plain)
 TEST_OVER_KINDS(test_pool_p2_closed_with_blocks_out_shortcut_empty)
 {
   struct fixture f;
-  set_up_out(&f, kind);
+  set_up_one_free(&f, kind);
   mempool_close(f.pool);
   CU_ASSERT(p2_holds(f.pool, false));
   give(&f, 2);
@@ -521,13 +465,10 @@ TEST_OVER_KINDS(test_pool_p2_closed_with_blocks_out_shortcut_empty)
 int main(void)
 {
   static const test_case tests[] = {
-    TEST(test_check_d1_top_and_fresh_corrupted),
+    TEST(test_check_d1_count_and_fresh_corrupted),
     TEST(test_check_d1_slots_no_blocks_corrupted),
     TEST(test_check_d2_listed_twice_or_misplaced_corrupted),
-    TEST(test_check_d3_hot_not_on_top_corrupted),
-    TEST(test_check_d4_out_not_as_it_was_corrupted),
-    TEST(test_check_d4_place_of_out_corrupted),
-    TEST(test_check_d4_out_beside_hot_or_full_stack_corrupted),
+    TEST(test_check_d3_live_block_in_its_slot_or_misplaced_corrupted),
     TEST(test_check_queue_links_corrupted),
     TEST(test_check_queue_empty_but_not_by_all_accounts_corrupted),
     TEST(test_check_w1_waiting_beside_a_free_block_corrupted),

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 typedef uint32_t atomic_u32;
+typedef uintptr_t atomic_word;
 typedef void *atomic_pointer;
 
 enum { ORDER_RELAXED = 0, ORDER_ACQUIRE = 1, ORDER_RELEASE = 2 };
@@ -77,6 +78,16 @@ static inline bool compare_exchange_relaxed_u32(atomic_u32 *word, uint32_t expec
 static inline bool compare_exchange_acquire_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
 {
   return model_compare_exchange(word, expected, desired, ORDER_ACQUIRE);
+}
+
+static inline uintptr_t load_relaxed_word(const atomic_word *word)
+{
+  return (uintptr_t)model_load(word, sizeof *word, ORDER_RELAXED);
+}
+
+static inline void store_relaxed_word(atomic_word *word, uintptr_t value)
+{
+  model_store(word, sizeof *word, value, ORDER_RELAXED);
 }
 
 static inline void *load_relaxed_pointer(const atomic_pointer *word)

@@ -299,12 +299,13 @@ void world_init(unsigned capacity, unsigned cache_blocks, unsigned threads, bool
     left = left > threads ? left - threads : 0;
   /* C1; a block's place belongs to whoever has the block; a cache without an owner to who holds the lock. */
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
-    struct cache *cache = (struct cache *)(void *)(pool->caches + offset);
-    model_guard(&cache->hot);
-    model_guard(&cache->count);
+    struct cache *cache = cache_at(pool, offset);
     if (offset >= OWNED_CACHES * sizeof(struct cache)) {
       model_guard(&cache->busy);
+      model_guard(&cache->top);
       model_guard(&cache->gate);
+      model_guard(&cache->floor);
+      model_guard(&cache->ceiling);
     }
   }
   for (i = 0; i < capacity; i++)
@@ -337,7 +338,7 @@ void world_finish(void)
   size_t out = 0;
   unsigned i;
   for (offset = 0; offset < pool->caches_bytes && !world->child; offset += sizeof(struct cache))
-    expect(((struct cache *)(void *)(pool->caches + offset))->busy == 0, "a cache stays busy");
+    expect(cache_at(pool, offset)->busy == 0, "a cache stays busy");
   expect(pool->lock.word == LOCK_UNLOCKED, "the lock stays taken");
   for (i = 0; i < everything.capacity; i++)
     out += everything.owner[i] != NO_OWNER;
@@ -371,10 +372,10 @@ const char *describe(const void *address)
     return "mode";
   if (at == (const unsigned char *)&pool->handed_out)
     return "handed_out";
-  if (pool->caches_bytes > 0 && at >= pool->caches && at < pool->caches + pool->caches_bytes) {
-    static const char *const names[] = { "busy", "gate", "hot", "hot", "out", "out", "last_place", "last_place",
-                                         "slots", "slots", "count", "limit", "", "", "", "" };
-    offset = (size_t)(at - pool->caches);
+  if (offset >= sizeof *pool && offset < sizeof *pool + pool->caches_bytes) {
+    static const char *const names[] = { "busy", "gate", "top", "top", "floor", "floor", "ceiling", "ceiling",
+                                         "slots", "slots", "limit", "", "", "", "", "" };
+    offset -= sizeof *pool;
     (void)snprintf(text, sizeof text, "caches[%zu].%s", offset / sizeof(struct cache),
                    names[offset % sizeof(struct cache) / 4 % 16]);
   } else if (pool->places != NULL && at >= (const unsigned char *)pool->places &&
