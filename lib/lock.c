@@ -31,5 +31,5 @@ void mempool__lock_contended(struct lock *lock)
 
 void mempool__lock_wake(struct lock *lock)
 {
-  mempool__os_wake(&lock->word);
+  mempool__os_wake_one(&lock->word);
 }

@@ -72,11 +72,9 @@ void mempool__os_sleep_until(int64_t deadline_ns);
  */
 bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
 
-/*
- * Wakes one thread that sleeps on the word.  Only the address counts: the
- * word is not read, and may be gone already.
- */
+/* Wakes all threads that sleep on the word, or at least one of them.  The word is not read. */
 void mempool__os_wake(atomic_u32 *word);
+void mempool__os_wake_one(atomic_u32 *word);
 
 /*
  * The heavy half of an asymmetric fence.  os_fence_prepare() says whether this

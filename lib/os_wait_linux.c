@@ -53,6 +53,11 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
 
 void mempool__os_wake(atomic_u32 *word)
 {
+  (void)syscall(SYS_futex, word, WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void mempool__os_wake_one(atomic_u32 *word)
+{
   (void)syscall(SYS_futex, word, WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 

@@ -69,4 +69,9 @@ void mempool__os_wake(atomic_u32 *word)
   (void)pthread_mutex_unlock(&mutex);
 }
 
+void mempool__os_wake_one(atomic_u32 *word)
+{
+  mempool__os_wake(word);
+}
+
 #endif

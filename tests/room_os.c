@@ -336,6 +336,53 @@ static void test_os_wake_sleeper_woken(void)
   printf("# %u sleepers\n", count);
 }
 
+enum { SLEEPERS = 3 };
+
+struct shared_sleep {
+  atomic_u32 word;
+  atomic_u32 arrived;
+};
+
+static void *sleep_for_change(void *arg)
+{
+  struct shared_sleep *shared = arg;
+  (void)atomic_fetch_add(&shared->arrived, 1);
+  while (load_acquire_u32(&shared->word) == 0)
+    (void)mempool__os_wait(&shared->word, 0, OS_NEVER);
+  return NULL;
+}
+
+static void expect_all_woken(void (*wake)(atomic_u32 *word), unsigned wakes_at_once)
+{
+  unsigned i, count = rounds(100);
+  for (i = 0; i < count; i++) {
+    struct shared_sleep shared = { 0, 0 };
+    pthread_t threads[SLEEPERS];
+    unsigned k;
+    for (k = 0; k < SLEEPERS; k++)
+      CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[k], NULL, sleep_for_change, &shared), 0);
+    while (load_acquire_u32(&shared.arrived) != SLEEPERS)
+      (void)sched_yield();
+    store_release_u32(&shared.word, 1);
+    for (k = 0; k < wakes_at_once; k++)
+      wake(&shared.word);
+    for (k = 0; k < SLEEPERS; k++)
+      CU_ASSERT_EQUAL(pthread_join(threads[k], NULL), 0);
+  }
+  printf("# %u rounds of %d sleepers\n", count, SLEEPERS);
+}
+
+/* One call for all of them: with one left asleep this never ends. */
+static void test_os_wake_many_sleepers_all_woken(void)
+{
+  expect_all_woken(mempool__os_wake, 1);
+}
+
+static void test_os_wake_one_as_often_as_sleepers_all_woken(void)
+{
+  expect_all_woken(mempool__os_wake_one, SLEEPERS);
+}
+
 struct table {
   atomic_u32 ball;
   unsigned rounds;
@@ -377,20 +424,6 @@ static void test_os_wake_nobody_waits_nothing(void)
   atomic_u32 word = 9;
   mempool__os_wake(&word);
   CU_ASSERT_EQUAL(load_relaxed_u32(&word), 9);
-}
-
-/* W3 relies on it. */
-static void test_os_wake_word_gone_nothing(void)
-{
-  unsigned char *memory;
-  if (getenv("TEST_SLOW_TOOL") != NULL) {
-    skip_test("memcheck takes the word for one that is read");
-    return;
-  }
-  memory = map(1);
-  mempool__os_unmap(memory, page());
-  mempool__os_wake((atomic_u32 *)(void *)memory);
-  CU_ASSERT(!is_mapped(memory));
 }
 
 static void test_os_sleep_until_not_early(void)
@@ -466,9 +499,10 @@ int main(void)
     TEST(test_os_wait_deadline_false_not_before),
     TEST(test_os_wait_deadline_past_false),
     TEST(test_os_wake_sleeper_woken),
+    TEST(test_os_wake_many_sleepers_all_woken),
+    TEST(test_os_wake_one_as_often_as_sleepers_all_woken),
     TEST(test_os_wait_to_and_fro_no_wake_up_lost),
     TEST(test_os_wake_nobody_waits_nothing),
-    TEST(test_os_wake_word_gone_nothing),
     TEST(test_os_sleep_until_not_early),
     TEST(test_os_sleep_until_signals_not_early),
   };

@@ -93,7 +93,7 @@ static void test_waiters_serve_first_come_first_served(void)
   int i;
   set_up(&queue, COUNT);
   for (i = 0; i < COUNT; i++) {
-    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[COUNT - 1 - i]), &queue.each[i].word);
+    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[COUNT - 1 - i]), queue.each[i].bell);
     CU_ASSERT_EQUAL(word_of(&queue.each[i]), WAITER_SERVED);
     CU_ASSERT_PTR_EQUAL(queue.each[i].block, &blocks[COUNT - 1 - i]);
     expect_queue(&queue, queues[i]);
@@ -124,7 +124,7 @@ static void time_out(int leaving, const char *left)
   CU_ASSERT_PTR_NULL(queue.each[leaving].block);
   expect_queue(&queue, left);
   for (digit = left; *digit != '\0'; digit++) {
-    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), &queue.each[*digit - '0'].word);
+    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), queue.each[*digit - '0'].bell);
     expect_queue(&queue, digit + 1);
   }
   CU_ASSERT_EQUAL(word_of(&queue.each[leaving]), WAITER_WAITING);
@@ -265,7 +265,7 @@ static void test_waiter_sleep_served_while_timing_out_served(void)
     struct sleeper sleeper;
     set_up(&queue, 3);
     time_out_at_lock(&sleeper, &queue, 0);
-    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), &queue.each[0].word);
+    CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), queue.each[0].bell);
     lock_release(&queue.lock);
     CU_ASSERT_EQUAL(word_after(&sleeper), WAITER_SERVED);
     CU_ASSERT_PTR_EQUAL(queue.each[0].block, &blocks[1]);
@@ -292,7 +292,7 @@ static void test_waiter_sleep_another_served_while_timing_out_leaves(void)
   struct sleeper sleeper;
   set_up(&queue, 3);
   time_out_at_lock(&sleeper, &queue, 1);
-  CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), &queue.each[0].word);
+  CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[1]), queue.each[0].bell);
   lock_release(&queue.lock);
   CU_ASSERT_EQUAL(word_after(&sleeper), WAITER_WAITING);
   CU_ASSERT_PTR_NULL(queue.each[1].block);
@@ -308,14 +308,14 @@ static void test_waiter_sleep_woken_unserved_sleeps_on(void)
   set_up(&queue, 1);
   start(&sleeper, &queue, 0, OS_NEVER);
   for (i = 0; i < 100; i++) {
-    mempool__os_wake(&queue.each[0].word);
+    mempool__os_wake(queue.each[0].bell);
     (void)sched_yield();
   }
   lock_acquire(&queue.lock);
   CU_ASSERT_EQUAL(queue.waiters.count, 1);
-  CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[3]), &queue.each[0].word);
+  CU_ASSERT_PTR_EQUAL(mempool__waiters_serve(&queue.waiters, &blocks[3]), queue.each[0].bell);
   lock_release(&queue.lock);
-  mempool__os_wake(&queue.each[0].word);
+  mempool__os_wake(queue.each[0].bell);
   CU_ASSERT_EQUAL(word_after(&sleeper), WAITER_SERVED);
   CU_ASSERT_PTR_EQUAL(queue.each[0].block, &blocks[3]);
 }
@@ -332,17 +332,67 @@ static void test_waiters_serve_sleeping_threads_each_woken_with_its_block(void)
     for (k = COUNT; k-- != 0;)
       start(&sleepers[k], &queue, k, OS_NEVER);
     for (k = 0; k < COUNT; k++) {
-      atomic_u32 *word;
+      atomic_u32 *bell;
       lock_acquire(&queue.lock);
-      word = mempool__waiters_serve(&queue.waiters, &blocks[k]);
+      bell = mempool__waiters_serve(&queue.waiters, &blocks[k]);
       lock_release(&queue.lock);
-      mempool__os_wake(word);
+      mempool__os_wake(bell);
       CU_ASSERT_EQUAL(word_after(&sleepers[k]), WAITER_SERVED);
       CU_ASSERT_PTR_EQUAL(queue.each[k].block, &blocks[k]);
     }
     expect_queue(&queue, "");
   }
   printf("# %u rounds\n", count);
+}
+
+/* More waiters than bells: who is woken by another's bell sleeps on, and nobody sleeps through its own. */
+static void test_waiters_serve_sleepers_on_one_bell_each_woken_with_its_block(void)
+{
+  unsigned i, count = rounds(200);
+  for (i = 0; i < count; i++) {
+    struct queue queue;
+    struct sleeper sleepers[COUNT];
+    int k;
+    set_up(&queue, 0);
+    for (k = 0; k < COUNT; k++) {
+      queue.waiters.arrivals = (size_t)k * WAITER_BELLS;
+      mempool__waiters_join(&queue.waiters, &queue.each[k]);
+      CU_ASSERT_PTR_EQUAL(queue.each[k].bell, queue.each[0].bell);
+    }
+    for (k = COUNT; k-- != 0;)
+      start(&sleepers[k], &queue, k, OS_NEVER);
+    for (k = 0; k < COUNT; k++) {
+      atomic_u32 *bell;
+      lock_acquire(&queue.lock);
+      CU_ASSERT_EQUAL(queue.waiters.count, (size_t)(COUNT - k));
+      bell = mempool__waiters_serve(&queue.waiters, &blocks[k]);
+      lock_release(&queue.lock);
+      mempool__os_wake(bell);
+      CU_ASSERT_EQUAL(word_after(&sleepers[k]), WAITER_SERVED);
+      CU_ASSERT_PTR_EQUAL(queue.each[k].block, &blocks[k]);
+    }
+    expect_queue(&queue, "");
+  }
+  printf("# %u rounds\n", count);
+}
+
+/* A server may ring when the waiter has gone: so the bell must not be in its record. */
+static void test_waiters_join_bell_in_the_queue_not_in_the_record(void)
+{
+  struct queue queue;
+  size_t i;
+  set_up(&queue, 0);
+  for (i = 0; i < 3 * WAITER_BELLS; i++) {
+    struct waiter waiter;
+    atomic_u32 *bell;
+    uint32_t before;
+    mempool__waiters_join(&queue.waiters, &waiter);
+    CU_ASSERT_PTR_EQUAL(waiter.bell, &queue.waiters.bells[i % WAITER_BELLS]);
+    before = load_relaxed_u32(waiter.bell);
+    bell = mempool__waiters_serve(&queue.waiters, &blocks[0]);
+    CU_ASSERT_PTR_EQUAL(bell, &queue.waiters.bells[i % WAITER_BELLS]);
+    CU_ASSERT_NOT_EQUAL(load_relaxed_u32(bell), before);
+  }
 }
 
 static void test_waiters_close_sleeping_threads_each_woken(void)
@@ -386,6 +436,8 @@ int main(void)
     TEST(test_waiter_sleep_another_served_while_timing_out_leaves),
     TEST(test_waiter_sleep_woken_unserved_sleeps_on),
     TEST(test_waiters_serve_sleeping_threads_each_woken_with_its_block),
+    TEST(test_waiters_serve_sleepers_on_one_bell_each_woken_with_its_block),
+    TEST(test_waiters_join_bell_in_the_queue_not_in_the_record),
     TEST(test_waiters_close_sleeping_threads_each_woken),
   };
   return RUN_TESTS(tests);

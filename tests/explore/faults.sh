@@ -92,18 +92,24 @@ fault 'contended: spin relaxed' lock.c 's/compare_exchange_acquire_u32/compare_e
 fault 'contended: leaves LOCKED behind' lock.c 's/exchange_acquire_u32(&lock->word, LOCK_CONTENDED)/exchange_acquire_u32(\&lock->word, LOCK_LOCKED)/'
 fault 'contended: does not look again after sleeping' lock.c 's/while (exchange_acquire/if (exchange_acquire/'
 fault 'lock_release() wakes nobody' lock.h 's/== LOCK_CONTENDED/== 9/'
-fault 'waiter served relaxed' waiters.c 's/store_release_u32(&first->word, WAITER_SERVED)/store_relaxed_u32(\&first->word, WAITER_SERVED)/'
-fault 'waiter closed relaxed' waiters.c 's/store_release_u32(&first->word, WAITER_CLOSED)/store_relaxed_u32(\&first->word, WAITER_CLOSED)/'
+fault 'waiter served relaxed' waiters.c 's/store_release_u32(&first->word, why)/store_relaxed_u32(\&first->word, why)/'
+fault 'bell changes relaxed' waiters.c 's/store_release_u32(bell/store_relaxed_u32(bell/'
+fault 'bell does not change' waiters.c '/store_release_u32(bell/d'
+fault 'bell is looked at relaxed' waiters.c 's/load_acquire_u32(waiter->bell)/load_relaxed_u32(waiter->bell)/'
+fault 'bell changes before the word' waiters.c \
+  '/^  store_release_u32(bell/d;s/^  leave(waiters, first);/&\n  store_release_u32(bell, load_relaxed_u32(bell) + 1);/'
+fault 'bell is looked at after the word' waiters.c \
+  '/uint32_t number = /d;s/os_wait(waiter->bell, number,/os_wait(waiter->bell, load_acquire_u32(waiter->bell),/'
 fault 'waiter looks relaxed' waiters.c 's/load_acquire_u32(&waiter->word)/load_relaxed_u32(\&waiter->word)/'
 fault 'waiter served before it has its block' waiters.c \
-  '/^  first->block = block;/d;s/^  store_release_u32(&first->word, WAITER_SERVED);/&\n  first->block = block;/'
+  '/^  waiters->first->block = block;/d;s/^  return dismiss_first(waiters, WAITER_SERVED);/  struct waiter *first = waiters->first;\n  atomic_u32 *bell = dismiss_first(waiters, WAITER_SERVED);\n  first->block = block;\n  return bell;/'
 fault 'waiter joins without the lock' blocks.c \
   's/^      mempool__waiters_join(.*/{ pool_leave(pool); mempool__waiters_join(\&pool->waiters, waiter); pool_enter(pool); }/'
 fault 'waiter out of time leaves without the lock' waiters.c \
   '/^uint32_t mempool__waiter_sleep/,/^}/{s/lock_acquire(lock)/(void)lock/;/lock_release(lock)/d;}'
 fault 'waiter out of time does not look again' waiters.c 's/^    if (word == WAITER_WAITING)/    if (1)/'
 fault 'waiter served is not woken' blocks.c 's/^    mempool__os_wake(word);/    (void)word;/'
-fault 'waiter closed is not woken' waiters.c '/^void mempool__waiters_close/,/^}/{/os_wake/d;}'
+fault 'waiter closed is not woken' waiters.c 's/^    mempool__os_wake(dismiss_first(waiters, WAITER_CLOSED));/    (void)dismiss_first(waiters, WAITER_CLOSED);/'
 fault 'free passes waiters by' blocks.c 's/while (pool->waiters.first != NULL && /while (0 \&\& /'
 fault 'close sets the mode after the lock' pool.c \
   '/^void mempool_close/,/^}/{/or_relaxed_u32/d;s/^  pool_leave(pool);/&\n  or_relaxed_u32(\&pool->mode, MODE_CLOSED);/;}'

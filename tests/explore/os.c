@@ -71,14 +71,24 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
   return search_sleep(word, deadline_ns != OS_NEVER);
 }
 
-void mempool__os_wake(atomic_u32 *word)
+static void wake(const atomic_u32 *word, bool all)
 {
   if (search_running == NOBODY)
     return;
   search_yield();
   if (search_tracing)
-    search_trace("futex wake", word, 0, "");
-  search_wake(word);
+    search_trace(all ? "futex wake all" : "futex wake", word, 0, "");
+  search_wake(word, all);
+}
+
+void mempool__os_wake(atomic_u32 *word)
+{
+  wake(word, true);
+}
+
+void mempool__os_wake_one(atomic_u32 *word)
+{
+  wake(word, false);
 }
 
 bool explore_fence = true;

@@ -203,7 +203,7 @@ bool search_sleep(const void *word, bool timed)
   return !thread->late;
 }
 
-void search_wake(const void *word)
+void search_wake(const void *word, bool all)
 {
   unsigned sleepers[THREADS];
   unsigned count = 0;
@@ -212,8 +212,10 @@ void search_wake(const void *word)
     if (threads[i].state == SLEEPING && threads[i].word == word)
       sleepers[count++] = i;
   }
-  if (count > 0)
-    threads[sleepers[search_choose(count)]].state = READY;
+  if (count > 0 && !all)
+    sleepers[0] = sleepers[search_choose(count)];
+  for (i = 0; i < count && (all || i == 0); i++)
+    threads[sleepers[i]].state = READY;
 }
 
 void search_yield_until_newer(void)

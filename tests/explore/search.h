@@ -68,7 +68,8 @@ void search_skip_yield(void);
 
 /* Sleeps until somebody wakes the word; false if time ran out. */
 bool search_sleep(const void *word, bool timed);
-void search_wake(const void *word);
+/* Wakes all who sleep on the word, or one of them, whichever. */
+void search_wake(const void *word, bool all);
 void search_yield_until_newer(void);
 
 /* Wipes what dead frames left below the calling thread's stack, which would tell states apart. */
