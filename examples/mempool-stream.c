@@ -357,6 +357,7 @@ int main(int argc, char **argv)
   signal(SIGPIPE, SIG_IGN); /* write() reports it as well, and then we can say so */
 
   pool_options.name = PROGRAM;
+  pool_options.flags = MEMPOOL_HUGE_PAGES; /* fewer faults and less searching for pages; where there are none, others do */
   status = mempool_create(&pool, wanted.block_size, wanted.blocks, &pool_options);
   if (status != MEMPOOL_OK) {
     complain("can't make a pool of %zu blocks of %zu bytes: %s; choose a smaller -b or -n", wanted.blocks,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,19 +56,62 @@ static int write_block(struct pollfd *output, const unsigned char *block, size_t
   return 0;
 }
 
+/* ---- Checking ---- */
+
+/* Called with the lock held: whether the block that is next to be written is checked. */
+static bool can_write(const stream *s)
+{
+  return s->written < s->claimed && s->slots[s->written % s->capacity].checked;
+}
+
+/* Called with the lock held, which is let go meanwhile. */
+static void check_next(stream *s)
+{
+  stream_slot *slot = &s->slots[s->claimed++ % s->capacity];
+  uint32_t crc;
+
+  pthread_mutex_unlock(&s->lock);
+  crc = crc32c(slot->block, slot->length);
+  pthread_mutex_lock(&s->lock);
+  slot->crc = crc;
+  slot->checked = true;
+}
+
 /* ---- The reader ---- */
 
-/* Takes a block for the reader, and waits for one if it must.  NULL if the pool was closed. */
+/* Checks a block if there is one to be checked, else counts a wait.  Returns which. */
+static bool help_out(stream *s)
+{
+  bool wake = false;
+  bool helped;
+
+  pthread_mutex_lock(&s->lock);
+  helped = s->claimed < s->filled;
+  if (helped) {
+    check_next(s);
+    /* A worker that is awake looks for what can be written before it sleeps. */
+    wake = s->workers_idle > 0 && s->workers_idle == s->workers_active && can_write(s);
+  } else {
+    s->waits++;
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (wake)
+    pthread_cond_signal(&s->work);
+  return helped;
+}
+
+/*
+ * Takes a block for the reader.  While there is none the reader helps the
+ * workers, which are behind, and waits when there is nothing left to help
+ * with.  NULL if the pool was closed.
+ */
 static unsigned char *take_block(stream *s)
 {
-  void *block = mempool_alloc(s->pool);
+  void *block;
 
-  if (block == NULL) {
-    pthread_mutex_lock(&s->lock);
-    s->waits++;
-    pthread_mutex_unlock(&s->lock);
-    if (mempool_alloc_wait(s->pool, &block, -1) != MEMPOOL_OK)
-      return NULL;
+  while ((block = mempool_alloc(s->pool)) == NULL) {
+    if (!help_out(s))
+      return mempool_alloc_wait(s->pool, &block, -1) == MEMPOOL_OK ? block : NULL;
   }
   return block;
 }
@@ -75,19 +119,23 @@ static unsigned char *take_block(stream *s)
 /*
  * Hands a filled block over.  A worker that is awake looks for work before it
  * sleeps, so a sleeping one is woken only when there is more to do than the
- * others will take next: that saves most of the switches between threads.
+ * others will take next, and when a batch has come together: but at once if
+ * the next read may take as long as it likes.
  */
 static void hand_over(stream *s, unsigned char *block, size_t length)
 {
+  uint64_t unclaimed;
   bool wake;
 
   pthread_mutex_lock(&s->lock);
   s->slots[s->filled % s->capacity] = (stream_slot){ block, length, 0, false };
   s->filled++;
-  wake = s->workers_idle > 0 && s->filled - s->claimed > s->workers_active - s->workers_idle;
-  if (wake)
-    pthread_cond_signal(&s->work);
+  unclaimed = s->filled - s->claimed;
+  wake = s->workers_idle > 0 && unclaimed > s->workers_active - s->workers_idle &&
+         (unclaimed >= s->batch || s->input_may_pause);
   pthread_mutex_unlock(&s->lock);
+  if (wake)
+    pthread_cond_signal(&s->work); /* without the lock, which the woken one wants at once */
 }
 
 static void end_input(stream *s)
@@ -140,25 +188,6 @@ static bool has_failed(const stream *s)
   return s->write_error != 0 || s->pool_error != MEMPOOL_OK;
 }
 
-/* Called with the lock held: whether a block is next to be written, and nobody does it. */
-static bool can_write(const stream *s)
-{
-  return !s->writing && s->written < s->claimed && s->slots[s->written % s->capacity].checked;
-}
-
-/* Called with the lock held, which is let go meanwhile. */
-static void check_next(stream *s)
-{
-  stream_slot *slot = &s->slots[s->claimed++ % s->capacity];
-  uint32_t crc;
-
-  pthread_mutex_unlock(&s->lock);
-  crc = crc32c(slot->block, slot->length);
-  pthread_mutex_lock(&s->lock);
-  slot->crc = crc;
-  slot->checked = true;
-}
-
 /* Called with the lock held. */
 static void count_written(stream *s, const stream_slot *slot)
 {
@@ -169,26 +198,50 @@ static void count_written(stream *s, const stream_slot *slot)
 }
 
 /*
- * Called with the lock held, which is let go meanwhile.  The block goes back
- * only after it is counted: the reader may reuse its slot from then on.
+ * Called with the lock held, which is let go meanwhile, and by the worker that
+ * is writing.  Blocks go back only after they are counted: the reader may reuse
+ * their slots from then on.
  */
-static void write_next(stream *s)
+static void free_spent(stream *s)
 {
-  stream_slot slot = s->slots[s->written % s->capacity];
-  size_t done;
-  int error;
+  size_t count = s->spent_count;
+  mempool_status status;
 
-  s->writing = true;
+  s->spent_count = 0;
   pthread_mutex_unlock(&s->lock);
-  error = write_block(&s->output, slot.block, slot.length, &done);
+  status = mempool_free_bulk(s->pool, s->spent, count);
   pthread_mutex_lock(&s->lock);
-  s->writing = false;
-  s->bytes += done;
-  s->write_error = error;
-  if (error == 0) {
+  if (status != MEMPOOL_OK)
+    s->pool_error = status;
+}
+
+/*
+ * Called with the lock held, which is let go meanwhile.  Writes what can be
+ * written.  A reader that waits for a block is woken by each one that comes
+ * free, and would wait again for the next, so blocks go back some at a time,
+ * but no later than when there is nothing more to write.
+ */
+static void write_run(stream *s)
+{
+  s->writing = true;
+  while (!has_failed(s) && can_write(s)) {
+    stream_slot slot = s->slots[s->written % s->capacity];
+    size_t done;
+    int error;
+
+    pthread_mutex_unlock(&s->lock);
+    error = write_block(&s->output, slot.block, slot.length, &done);
+    pthread_mutex_lock(&s->lock);
+    s->bytes += done;
+    s->write_error = error;
+    if (error != 0)
+      break;
     count_written(s, &slot);
-    s->pool_error = mempool_free(s->pool, slot.block);
+    s->spent[s->spent_count++] = slot.block;
+    if (s->spent_count >= s->batch || !can_write(s))
+      free_spent(s);
   }
+  s->writing = false;
 }
 
 /* Called with the lock held, as a worker leaves. */
@@ -215,8 +268,8 @@ static void *run_worker(void *argument)
 
   pthread_mutex_lock(&s->lock);
   while (!has_failed(s)) {
-    if (can_write(s)) {
-      write_next(s);
+    if (!s->writing && can_write(s)) {
+      write_run(s);
     } else if (s->claimed < s->filled) {
       check_next(s);
     } else if (s->input_ended) {
@@ -267,6 +320,7 @@ static int start_threads(stream *s)
 
 int stream_start(stream *s, const stream_settings *settings)
 {
+  struct stat status;
   int error = ENOMEM;
 
   *s = (stream){ .pool = settings->pool };
@@ -274,6 +328,8 @@ int stream_start(stream *s, const stream_settings *settings)
   s->output = (struct pollfd){ settings->output, POLLOUT, 0 };
   s->block_size = mempool_block_size(s->pool);
   s->capacity = mempool_capacity(s->pool);
+  s->batch = s->capacity / 16 < 1 ? 1 : s->capacity / 16 < MOST_IN_BATCH ? s->capacity / 16 : MOST_IN_BATCH;
+  s->input_may_pause = fstat(settings->input, &status) != 0 || !S_ISREG(status.st_mode);
   s->full_block_shift = crc32c_shift(s->block_size);
   s->worker_count = s->workers_active = settings->workers;
   s->slots = calloc(s->capacity, sizeof *s->slots);

@@ -13,6 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Blocks are handed on in batches, where nobody needs one sooner: waking a thread costs as much as copying some KiB. */
+enum { MOST_IN_BATCH = 8 };
+
 /* A block on its way from the reader to the output. */
 typedef struct stream_slot {
   unsigned char *block;
@@ -43,6 +46,8 @@ typedef struct stream {
   pthread_t reader;
   pthread_t *workers;
   unsigned worker_count;
+  size_t batch;         /* how many blocks are handed on at once: at most a sixteenth of them */
+  bool input_may_pause; /* it is no file: what comes next may take as long as it likes */
   int read_error; /* errno, or 0; the reader's own until it is joined */
 
   pthread_mutex_t lock; /* guards all that follows */
@@ -51,14 +56,17 @@ typedef struct stream {
   uint64_t filled;
   uint64_t claimed;
   uint64_t written;
-  bool writing;            /* a worker is writing the block number written */
+  bool writing;            /* a worker is writing blocks, from number written on */
   bool input_ended;        /* filled is final */
   unsigned workers_active; /* have not left yet */
   unsigned workers_idle;   /* of these, wait for work */
 
+  void *spent[MOST_IN_BATCH]; /* who is writing keeps here what is written and not freed yet */
+  size_t spent_count;
+
   uint64_t bytes; /* written */
   uint32_t crc;   /* of these bytes */
-  uint64_t waits; /* how often the reader found every block out */
+  uint64_t waits; /* how often the reader found every block out and none to check */
   int write_error; /* errno, or 0 */
   mempool_status pool_error;
 } stream;
