@@ -214,26 +214,28 @@ static bool step_misuse(walk *w)
   return mempool_free(w->pool, block) == MEMPOOL_E_DOUBLE_FREE;
 }
 
-static bool step_rob(walk *w)
+static bool rob(walk *w)
 {
-  bool had = mempool__caches_count(w->pool) != 0, right = true;
-  switch (below(w, 3)) {
-  case 0:
+  bool right = true;
+  w->robbed += mempool__caches_count(w->pool) != 0;
+  if (below(w, 2) == 0) {
     right = mempool_check(w->pool) == MEMPOOL_OK;
-    break;
-  case 1:
+  } else {
     lock_acquire(&w->pool->lock);
     mempool__caches_gather(w->pool);
     lock_release(&w->pool->lock);
-    break;
-  default:
-    lock_acquire(&w->pool->lock);
-    mempool__cache_close(w->pool, mempool__thread_offset);
-    lock_release(&w->pool->lock);
-    return true;
   }
-  w->robbed += had;
   return right && mempool__caches_count(w->pool) == 0 && w->pool->open_caches == 0;
+}
+
+static bool step_rob(walk *w)
+{
+  if (below(w, 3) != 0)
+    return rob(w);
+  lock_acquire(&w->pool->lock);
+  mempool__cache_close(w->pool, mempool__thread_offset);
+  lock_release(&w->pool->lock);
+  return true;
 }
 
 static bool step(walk *w)
@@ -270,7 +272,9 @@ static void walk_over(size_t capacity, uint32_t cache_blocks, bool fenced)
   for (i = 0; i < count; i++) {
     if (!step(&w) || !is_sound(w.pool, w.used) || !figures_are_right(&w))
       break;
-    w.filled += mempool__caches_count(w.pool) != 0;
+    /* Not by chance alone: in a small pool it may find no cache filled in the whole walk. */
+    if (mempool__caches_count(w.pool) != 0 && ++w.filled % 256 == 0 && !rob(&w))
+      break;
   }
   if (i != count)
     printf("# step %zu, capacity %zu, caches of %u%s\n", i, capacity, (unsigned)cache_blocks, fenced ? ", fenced" : "");
