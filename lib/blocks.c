@@ -76,6 +76,10 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
   cache = mempool__cache_opened(pool);
   if (cache != NULL)
     mempool__cache_empty(pool, cache);
+  if (cache != NULL && count == 1 && (*blocks = mempool__cache_take_bundled(pool, cache)) != NULL) {
+    pool_leave(pool);
+    return 1;
+  }
   if (pool_available(pool) < count) {
     mempool__caches_gather(pool);
     cache = NULL;
@@ -83,6 +87,7 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
   if ((pool_mode(pool) & MODE_CLOSED) != 0) {
     *status = MEMPOOL_E_CLOSED;
   } else if (pool_available(pool) >= least) {
+    mempool__caches_unbundle(pool, count); /* no block is new to the pool while others are free in it (D4) */
     taken = take(pool, blocks, count, &first_new);
     if (cache != NULL && count == 1)
       mempool__cache_refill(pool, cache);

@@ -28,6 +28,14 @@
  *     else floor is above and ceiling below any top.
  * C4  A cache whose gate is shut is empty, unless a call that holds the pool's
  *     lock is under way.
+ *
+ * What flows over in one cache and is wanted in another goes there in bundles
+ * of half a cache, each copied as a whole: so a block that one thread takes
+ * and another gives back costs the pool's lock and depot next to nothing.
+ *
+ * C5  The count bundles before next, in a ring, hold blocks as a cache does,
+ *     which were given back later than what is in the depot.  While there is
+ *     any, nobody waits, and the pool is open.
  */
 #ifndef MEMPOOL_CACHE_H
 #define MEMPOOL_CACHE_H
@@ -58,6 +66,23 @@ struct cache {
   uint32_t limit;
   unsigned char padding[GEOMETRY_CACHE_LINE - 3 * sizeof(uint32_t) - 4 * sizeof(void *)];
 };
+
+/* So many that a thread which gives and another which takes seldom wait for each other; a power of two. */
+enum { MOST_BUNDLES = 8 };
+
+/* Free blocks between caches; under the pool's lock. */
+struct bundles {
+  struct cache_slot *slots;
+  uint32_t blocks_in_each;
+  uint32_t count;
+  uint32_t next; /* where the next one goes; the newest lies before that, modulo their number */
+};
+
+/* The bundle made so many before the newest one. */
+static inline struct cache_slot *bundle_before_newest(const struct bundles *bundles, uint32_t age)
+{
+  return bundles->slots + (size_t)((bundles->next - 1 - age) % MOST_BUNDLES) * bundles->blocks_in_each;
+}
 
 static inline struct cache_slot *cache_top(const struct cache *cache)
 {

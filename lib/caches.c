@@ -22,6 +22,16 @@ static void set_gate(struct cache *cache, uint32_t gate)
   store_relaxed_pointer(&cache->ceiling, open ? cache->slots + cache->limit : NULL);
 }
 
+static uint32_t half(uint32_t blocks)
+{
+  return (blocks + 1) / 2;
+}
+
+size_t mempool__caches_slots(uint32_t count, uint32_t blocks_in_each)
+{
+  return count == 0 ? 0 : (size_t)count * blocks_in_each + (size_t)MOST_BUNDLES * half(blocks_in_each);
+}
+
 void mempool__caches_init(mempool *pool, struct cache_slot *slots, uint32_t count, uint32_t blocks_in_each)
 {
   uintptr_t offset;
@@ -36,6 +46,8 @@ void mempool__caches_init(mempool *pool, struct cache_slot *slots, uint32_t coun
     set_gate(cache, GATE_SHUT);
     slots += blocks_in_each;
   }
+  pool->bundles.slots = slots;
+  pool->bundles.blocks_in_each = half(blocks_in_each);
 }
 
 bool mempool__cache_enter_fenced(struct cache *cache)
@@ -68,12 +80,31 @@ struct cache *mempool__cache_opened(mempool *pool)
   return cache;
 }
 
+void *mempool__cache_take_bundled(mempool *pool, struct cache *cache)
+{
+  struct bundles *bundles = &pool->bundles;
+  struct cache_slot *top;
+  if (bundles->count == 0)
+    return NULL;
+  memcpy(cache->slots, bundle_before_newest(bundles, 0), bundles->blocks_in_each * sizeof *top);
+  bundles->next--;
+  bundles->count--;
+  for (top = cache->slots + bundles->blocks_in_each; top-- > cache->slots;) {
+    if (load_relaxed_u32(top->place) != DEPOT_HELD)
+      continue; /* two frees that raced had listed it twice */
+    store_relaxed_u32(top->place, DEPOT_LIVE);
+    cache_set_top(cache, top);
+    return top->block;
+  }
+  return NULL;
+}
+
 void mempool__cache_refill(mempool *pool, struct cache *cache)
 {
   size_t wanted = pool_available(pool) / 4;
   size_t i;
-  if (wanted > (cache->limit + 1) / 2)
-    wanted = (cache->limit + 1) / 2;
+  if (wanted > half(cache->limit))
+    wanted = half(cache->limit);
   if (wanted > pool->depot->count)
     wanted = pool->depot->count;
   /* From the top down: what was given back last is taken first, from the cache as from the depot. */
@@ -87,12 +118,11 @@ void mempool__cache_refill(mempool *pool, struct cache *cache)
   cache_set_top(cache, cache->slots + wanted);
 }
 
-/* Moves the first count blocks of a cache to the depot. */
-static void move_to_depot(mempool *pool, const struct cache *cache, uint32_t count)
+static void move_to_depot(mempool *pool, const struct cache_slot *slots, size_t count)
 {
-  uint32_t i;
+  size_t i;
   for (i = 0; i < count; i++) {
-    void *block = cache->slots[i].block;
+    void *block = slots[i].block;
     uintptr_t index = geometry_index(&pool->geometry, block);
     /*
      * Two frees that raced may have listed a block twice: what isn't HELD any
@@ -104,18 +134,36 @@ static void move_to_depot(mempool *pool, const struct cache *cache, uint32_t cou
   }
 }
 
+static void unbundle_oldest(mempool *pool)
+{
+  struct bundles *bundles = &pool->bundles;
+  bundles->count--;
+  move_to_depot(pool, bundle_before_newest(bundles, bundles->count), bundles->blocks_in_each);
+}
+
+void mempool__caches_unbundle(mempool *pool, size_t count)
+{
+  while (pool->bundles.count > 0 && pool->depot->count < count)
+    unbundle_oldest(pool);
+}
+
 void mempool__cache_flush(mempool *pool, struct cache *cache)
 {
-  uint32_t count = cache_count(cache);
-  uint32_t half = (count + 1) / 2;
-  move_to_depot(pool, cache, half);
-  memmove(cache->slots, cache->slots + half, (count - half) * sizeof cache->slots[0]);
-  cache_set_top(cache, cache->slots + (count - half));
+  struct bundles *bundles = &pool->bundles;
+  uint32_t blocks = bundles->blocks_in_each;
+  uint32_t rest = cache->limit - blocks;
+  if (bundles->count == MOST_BUNDLES)
+    unbundle_oldest(pool);
+  bundles->next++;
+  bundles->count++;
+  memcpy(bundle_before_newest(bundles, 0), cache->slots, blocks * sizeof cache->slots[0]);
+  memmove(cache->slots, cache->slots + blocks, rest * sizeof cache->slots[0]);
+  cache_set_top(cache, cache->slots + rest);
 }
 
 void mempool__cache_empty(mempool *pool, struct cache *cache)
 {
-  move_to_depot(pool, cache, cache_count(cache));
+  move_to_depot(pool, cache->slots, cache_count(cache));
   cache_set_top(cache, cache->slots);
 }
 
@@ -158,6 +206,7 @@ static void wait_until_left(struct cache *cache)
 void mempool__caches_empty(mempool *pool)
 {
   uintptr_t offset;
+  mempool__caches_unbundle(pool, SIZE_MAX);
   if (pool->open_caches == 0)
     return;
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache)) {
@@ -171,10 +220,10 @@ void mempool__caches_empty(mempool *pool)
 
 void mempool__caches_gather(mempool *pool)
 {
-  if (pool->open_caches == 0)
-    return;
-  mempool__caches_shut(pool);
-  mempool__os_fence_all();
+  if (pool->open_caches > 0) {
+    mempool__caches_shut(pool);
+    mempool__os_fence_all();
+  }
   mempool__caches_empty(pool);
 }
 
@@ -188,7 +237,7 @@ void mempool__caches_forget_owners(mempool *pool)
 size_t mempool__caches_count(const mempool *pool)
 {
   uintptr_t offset;
-  size_t count = 0;
+  size_t count = (size_t)pool->bundles.count * pool->bundles.blocks_in_each;
   for (offset = 0; offset < pool->caches_bytes; offset += sizeof(struct cache))
     count += cache_count(cache_at(pool, offset));
   return count;

@@ -108,7 +108,7 @@ static mempool_status read_request(struct request *request, size_t block_size, s
     return MEMPOOL_E_UNSUPPORTED;
   request->block_size = block_size;
   request->capacity = (uint32_t)capacity;
-  if (!mempool__layout_add_table(&request->plan, (size_t)request->cache_count * request->cache_blocks,
+  if (!mempool__layout_add_table(&request->plan, mempool__caches_slots(request->cache_count, request->cache_blocks),
                                  sizeof(struct cache_slot)))
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   return MEMPOOL_OK;

@@ -56,6 +56,7 @@ struct mempool {
   uint64_t alloc_count;
   uint64_t refused_frees;
   uint64_t failed_allocs;
+  struct bundles bundles;
   uint32_t open_caches; /* how many gates are open */
   uint32_t patience;    /* how often more the long way is gone before any may be */
   uint32_t open_gate;   /* the value of a gate that is open */

@@ -63,6 +63,31 @@ static uint32_t place_of(const mempool *pool, const void *block)
   return load_relaxed_u32(&pool->places[geometry_index(&pool->geometry, block)]);
 }
 
+/* C2 and C5: held blocks, each with its place, and in no other list. */
+static bool slots_are_sound(const mempool *pool, const struct cache_slot *slots, uint32_t count, bool *seen)
+{
+  uint32_t i;
+  for (i = 0; i < count; i++) {
+    uintptr_t index = geometry_index(&pool->geometry, slots[i].block);
+    if (index >= pool->depot->fresh || seen[index] || !depot_is_held(pool->depot, index) ||
+        slots[i].place != &pool->places[index])
+      return false;
+    seen[index] = true;
+  }
+  return true;
+}
+
+static bool bundles_are_sound(const mempool *pool, bool *seen)
+{
+  const struct bundles *bundles = &pool->bundles;
+  uint32_t age;
+  for (age = 0; age < bundles->count; age++) {
+    if (!slots_are_sound(pool, bundle_before_newest(bundles, age), bundles->blocks_in_each, seen))
+      return false;
+  }
+  return bundles->count <= MOST_BUNDLES;
+}
+
 /* C3: the bounds are those of an open cache if and only if the owner may enter without a fence of its own. */
 static bool bounds_are_sound(const struct cache *cache, uint32_t gate)
 {
@@ -76,21 +101,14 @@ static bool bounds_are_sound(const struct cache *cache, uint32_t gate)
 /* C2 to C4 of one cache at rest; marks the blocks that are in it. */
 static bool cache_is_sound(const mempool *pool, const struct cache *cache, bool *seen)
 {
-  uint32_t count = cache_count(cache), gate = load_relaxed_u32(&cache->gate), i;
+  uint32_t count = cache_count(cache), gate = load_relaxed_u32(&cache->gate);
   if (load_relaxed_u32(&cache->busy) != 0 || count > cache->limit || !bounds_are_sound(cache, gate))
     return false;
   if (gate != GATE_SHUT && gate != pool->open_gate)
     return false;
   if (gate == GATE_SHUT && count != 0)
     return false;
-  for (i = 0; i < count; i++) {
-    uintptr_t index = geometry_index(&pool->geometry, cache->slots[i].block);
-    if (index >= pool->depot->fresh || seen[index] || !depot_is_held(pool->depot, index) ||
-        cache->slots[i].place != &pool->places[index])
-      return false;
-    seen[index] = true;
-  }
-  return true;
+  return slots_are_sound(pool, cache->slots, count, seen);
 }
 
 /* That, of all caches; and each block is in one place, and nowhere else. */
@@ -105,6 +123,8 @@ static bool is_sound(const mempool *pool, size_t used)
       return false;
     open += load_relaxed_u32(&cache->gate) != GATE_SHUT;
   }
+  if (!bundles_are_sound(pool, seen))
+    return false;
   for (index = 0; index < pool->depot->fresh; index++) {
     uint32_t place = load_relaxed_u32(&pool->places[index]);
     live += place == DEPOT_LIVE;

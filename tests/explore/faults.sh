@@ -75,8 +75,11 @@ fault "owner's own fence missing" caches.c '/^bool mempool__cache_enter_fenced/,
 fault "owner does not look again after its own fence" caches.c \
   '/^bool mempool__cache_enter_fenced/,/^}/s/^    if (load_relaxed_u32(&cache->gate) == GATE_FENCED)/    if (1)/'
 fault 'no robbing at exhaustion' blocks.c 's/if (pool_available(pool) < count)/if (0)/'
+fault 'gather leaves the bundles' caches.c '/^void mempool__caches_empty/,/^}/{/caches_unbundle/d;}'
+fault 'a bundle is taken and left' caches.c 's/^  bundles->next--;$//;s/^  bundles->count--;$//'
+fault 'a block of a bundle stays held' caches.c '/^void \*mempool__cache_take_bundled/,/^}/{/store_relaxed_u32(top->place, DEPOT_LIVE)/d;}'
 fault "a thread's end leaves its cache full" caches.c '/^void mempool__cache_close/,/^}/{/mempool__cache_empty/d;}'
-fault "a thread's end does not shut its cache" caches.c '/^void mempool__cache_close/,/^}/{/store_relaxed_u32/d;}'
+fault "a thread's end does not shut its cache" caches.c '/^void mempool__cache_close/,/^}/{/set_gate/d;}'
 fault "a thread's end without the pool's lock" threads.c '/^static void leave/,/^}/{/(&pool->lock)/d;}'
 fault "a thread's end without the registry's lock" threads.c '/^static void leave/,/^}/{/(&registry)/d;}'
 fault "a thread's beginning without the registry's lock" threads.c '/^void mempool__thread_join/,/^}/{/(&registry)/d;}'
