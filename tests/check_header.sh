@@ -35,7 +35,7 @@ try() { # compiler, standard, file
   fi
 }
 
-echo 1..8
+echo 1..9
 try gcc c99 use.c
 try gcc c11 use.c
 try g++ c++11 use.cc
@@ -44,4 +44,21 @@ try clang c99 use.c
 try clang c11 use.c
 try clang++ c++11 use.cc
 try clang++ c++17 use.cc
+
+# What the header defines itself, and what it includes doesn't.
+number=$((number + 1))
+name='every macro begins with MEMPOOL_'
+sed -n 's/^#include/&/p' "$srcdir/include/mempool.h" >"$directory/included.c"
+echo '#include <mempool.h>' >"$directory/all.c"
+for file in included all; do
+  $CC -I"$srcdir/include" -dM -E "$directory/$file.c" 2>"$directory/out" | sort >"$directory/$file"
+done
+comm -13 "$directory/included" "$directory/all" | awk '{ print $2 }' >"$directory/macros"
+if grep -q '^MEMPOOL_OK\|^MEMPOOL_ZERO$' "$directory/macros" && ! grep -v '^MEMPOOL_' "$directory/macros" >>"$directory/out"; then
+  echo "ok $number - $name"
+else
+  echo "not ok $number - $name"
+  sed 's/^/# /' "$directory/out"
+  failed=1
+fi
 exit $failed

@@ -46,7 +46,24 @@ skip() { # name, reason
 version=$(sed -n 's/^Version: //p' pkgconfig/libmempool.pc)
 root=$directory/root
 
-echo 1..8
+# A program is built with the flags of the library: those of a sanitizer must be the same for both.
+build() { # output, pkg-config arguments
+  output=$1
+  shift
+  # shellcheck disable=SC2046,SC2086 # several flags
+  $CC $CFLAGS $LDFLAGS "$directory/consumer.c" $(pkg-config "$@" --cflags --libs libmempool) -o "$output" \
+    >"$directory/out" 2>&1
+}
+
+echo 1..10
+# pkg-config prefers libmempool-uninstalled.pc, which is there in a build tree.
+PKG_CONFIG_PATH=$PWD/pkgconfig
+export PKG_CONFIG_PATH
+build "$directory/uninstalled"
+result $? 'a program builds against the build tree'
+LD_LIBRARY_PATH=$PWD/.libs "$directory/uninstalled" >"$directory/out" 2>&1 && [ "$(cat "$directory/out")" = "$version" ]
+result $? 'and runs, with nothing installed'
+
 "$MAKE" install DESTDIR="$root" >"$directory/out" 2>&1
 result $? 'make install with DESTDIR'
 
@@ -67,14 +84,6 @@ PKG_CONFIG_PATH=$root$libdir/pkgconfig
 PKG_CONFIG_SYSROOT_DIR=$root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
 
-# A program is built with the flags of the library: those of a sanitizer must be the same for both.
-build() { # output, pkg-config arguments
-  output=$1
-  shift
-  # shellcheck disable=SC2046,SC2086 # several flags
-  $CC $CFLAGS $LDFLAGS "$directory/consumer.c" $(pkg-config "$@" --cflags --libs libmempool) -o "$output" \
-    >"$directory/out" 2>&1
-}
 if [ -e "$root$libdir/libmempool.so" ]; then
   build "$directory/shared"
   result $? 'a program builds against the shared library'

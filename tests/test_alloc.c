@@ -4,6 +4,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 #define CAPACITY 6
 #define BLOCK_SIZE 48
@@ -457,6 +464,77 @@ static void test_free_many_geometries_exact(void)
   }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#if defined(__linux__) && !defined(SANITIZED)
+
+/* Takes and frees blocks at varying depth, in bulk too.  Never all that there are: who must search may ask the system. */
+static bool use_quietly(mempool *pool, size_t rounds)
+{
+  void *blocks[24];
+  size_t i, k;
+  for (i = 0; i < rounds; i++) {
+    size_t count = 1 + i % COUNT_OF(blocks);
+    for (k = 0; k < count; k++) {
+      if ((blocks[k] = mempool_alloc(pool)) == NULL)
+        return false;
+    }
+    for (k = 0; k < count; k++) {
+      if (mempool_free(pool, blocks[k]) != MEMPOOL_OK)
+        return false;
+    }
+    if (mempool_free(pool, blocks[0]) != MEMPOOL_E_DOUBLE_FREE ||
+        mempool_free(pool, &pool) != MEMPOOL_E_FOREIGN_BLOCK ||
+        mempool_alloc_bulk(pool, blocks, count) != MEMPOOL_OK || mempool_free_bulk(pool, blocks, count) != MEMPOOL_OK)
+      return false;
+  }
+  return true;
+}
+
+/* The kernel kills the child at its first system call but read, write and exit. */
+TEST_OVER(over_kinds, test_alloc_and_free_without_want_no_system_call)
+{
+  fixture f;
+  mempool *pool = set_up(&f, kind, BLOCK_SIZE, 256);
+  int status = 0;
+  pid_t child;
+  if (getenv("TEST_SLOW_TOOL") != NULL) {
+    skip_test("Valgrind makes system calls of its own");
+    tear_down(&f);
+    return;
+  }
+  child = fork();
+  if (child == 0) {
+    bool good = use_quietly(pool, 100);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
+      _exit(77);
+    good = use_quietly(pool, 1000) && good;
+    (void)syscall(SYS_exit, good ? 0 : 1);
+  }
+  CU_ASSERT_FATAL(child > 0);
+  CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    skip_test("the system doesn't let a process give system calls up");
+  else
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  tear_down(&f);
+}
+
+#else
+
+static void test_alloc_and_free_without_want_no_system_call(void)
+{
+  skip_test("sanitizers make system calls of their own, and elsewhere than on Linux nothing tells of them");
+}
+
+#endif
+
 int main(void)
 {
   static const test_case tests[] = {
@@ -485,6 +563,7 @@ int main(void)
     TEST(test_free_never_handed_out_double_free),
     TEST(test_free_reallocated_block_ok),
     TEST(test_free_many_geometries_exact),
+    TEST(test_alloc_and_free_without_want_no_system_call),
   };
   return RUN_TESTS(tests);
 }
