@@ -22,8 +22,10 @@
  * time on a pool made without MEMPOOL_SINGLE_THREADED, without registration.
  * A pool made with MEMPOOL_SINGLE_THREADED may be used by one thread at a
  * time, whatever the function.  fork(): the child may use its copy of every
- * pool.  Signal handlers must not call the library.  The page
- * mempool_threads in section 7 of the manual says all of it.
+ * pool.  Signal handlers must not call the library, but may call
+ * mempool_alloc() and mempool_free() on a pool made with MEMPOOL_SHARED.  The
+ * pages mempool_threads and mempool_shared in section 7 of the manual say all
+ * of it.
  *
  * Arguments: no value of any argument crashes the library, except a pool or a
  * pointer to results that is neither NULL nor valid.  Errors are negative.
@@ -78,7 +80,7 @@ typedef enum mempool_status {
 
 /* Flags of mempool_options. */
 #define MEMPOOL_SINGLE_THREADED 0x0001u /* the caller promises one thread at a time: no lock is taken */
-#define MEMPOOL_SHARED 0x0002u          /* shared by processes: MEMPOOL_E_UNSUPPORTED in this version */
+#define MEMPOOL_SHARED 0x0002u          /* shared by processes, whatever happens to one of them: see below */
 #define MEMPOOL_NO_CACHE 0x0004u        /* no per-thread caches: every call takes the pool's lock */
 #define MEMPOOL_STRICT 0x0008u          /* of two racing frees of one block exactly one succeeds */
 #define MEMPOOL_ZERO 0x0010u            /* freed blocks are wiped: every block is handed out zeroed */
@@ -107,12 +109,25 @@ typedef enum mempool_status {
  *               cache line) for blocks of 64 bytes or more.
  * name          shown by mempool_dump(); copied, the first 31 bytes of it;
  *               NULL for none.
+ * max_owners    with MEMPOOL_SHARED, how many may be attached at once, 1 to
+ *               65534; 0 for the default, which is 65534.  Each takes eight
+ *               bytes of the pool's memory.  Without that flag of no effect.
  *
  * With MEMPOOL_GUARD eight bytes right behind each block's block_size bytes
  * hold a canary.  mempool_free() and mempool_check() tell when it was
  * overwritten.  In a pool made by mempool_create() inaccessible pages lie
  * before and behind the blocks: right behind the last one, as near as the
- * alignment allows, and within a page before the first one.
+ * alignment allows, and within a page before the first one; not with
+ * MEMPOOL_SHARED.
+ *
+ * With MEMPOOL_SHARED everything that the pool is lies in its memory, with no
+ * pointer in it and no lock: processes that map the memory share the pool,
+ * each through a handle of its own, which mempool_init() and mempool_create()
+ * give to the one who makes it and mempool_attach() to every other.  A process
+ * that is stopped or killed at any instruction blocks nobody, and what it held
+ * is given back by mempool_recover().  Such a pool always does what
+ * MEMPOOL_STRICT asks for; a cache, of up to 64 blocks, hides nothing in it.
+ * MEMPOOL_SINGLE_THREADED can't be had with it.
  */
 typedef struct mempool_options {
   size_t size;
@@ -120,9 +135,10 @@ typedef struct mempool_options {
   uint32_t cache_blocks;
   size_t alignment;
   const char *name;
+  size_t max_owners;
 } mempool_options;
 
-#define MEMPOOL_OPTIONS_INIT { sizeof(mempool_options), 0, 0, 0, NULL }
+#define MEMPOOL_OPTIONS_INIT { sizeof(mempool_options), 0, 0, 0, NULL, 0 }
 
 /*
  * The figures of a pool.  Set size to sizeof (mempool_stats), or initialise
@@ -178,7 +194,8 @@ typedef int (*mempool_visitor)(void *block, uint32_t index, void *arg);
  * options     what else to ask for; NULL for the defaults.
  *
  * The blocks read as zeros at first.  Untouched ones cost no memory, unless
- * MEMPOOL_PREFAULT is given.
+ * MEMPOOL_PREFAULT is given.  With MEMPOOL_SHARED the memory is shared with
+ * the processes that are forked from this one.
  *
  * Returns MEMPOOL_OK; MEMPOOL_E_INVALID_BLOCK_SIZE if block_size is 0 or the
  * whole does not fit the address space; MEMPOOL_E_INVALID_ARGUMENT for a bad
@@ -248,10 +265,18 @@ MEMPOOL_API void mempool_close(mempool *pool);
  * The memory of a pool from mempool_create() goes back to the system; that of
  * a pool from mempool_init() is the caller's again.
  *
+ * Of a pool made with MEMPOOL_SHARED only the handle ends: it is detached, and
+ * the pool lives on in its memory for those who are attached, whoever made it.
+ * Blocks that it still holds stay out, in the name of its owner, until
+ * somebody frees or recovers them; only then is that owner's number given to
+ * another.
+ * In a forked child, the handle that came from the parent ends there alone.
+ *
  * pool  the pool; NULL does nothing.
  *
- * Threads: no other call on the pool may be under way, or follow.
- * Cost: that of unmapping the memory.
+ * Threads: no other call on the pool, or with MEMPOOL_SHARED through this
+ * handle, may be under way, or follow.
+ * Cost: that of unmapping the memory; with MEMPOOL_SHARED, O(capacity).
  */
 MEMPOOL_API void mempool_destroy(mempool *pool);
 
@@ -366,6 +391,91 @@ MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
  * MEMPOOL_GUARD twice for each block.
  */
 MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t count);
+
+/* ---- Pools shared by processes ---- */
+
+/*
+ * Attaches the caller to a pool that somebody made with MEMPOOL_SHARED, in
+ * memory that both have: by mempool_init() in a mapping that both made, at
+ * whatever address each has it.  The caller becomes one more owner of blocks.
+ *
+ * pool    where the handle is stored, for this process alone; NULL is stored
+ *         on failure.
+ * memory  the same memory that was given to mempool_init().
+ * size    bytes in it.
+ *
+ * Everything in the memory is checked before it is used, so that nothing
+ * outside of memory and size is ever touched, whatever lies in there.  Nobody
+ * is waited for: a pool that somebody is still making is none yet.
+ *
+ * Returns MEMPOOL_OK; MEMPOOL_E_CORRUPTED if the memory is no sound pool, or
+ * not yet, or no longer, or larger than size, or of a version or machine
+ * whose pools this library can't read; MEMPOOL_E_INVALID_ARGUMENT if pool or memory is NULL, if the
+ * memory would run past the end of the address space, or if it lies at an
+ * address at which the blocks don't have the alignment that the pool was made
+ * with; MEMPOOL_E_NO_MEMORY if the system refuses memory for the handle, or
+ * as many as the pool allows are attached; MEMPOOL_E_UNSUPPORTED if this
+ * build has no shared pools.  After a failure nothing is held.
+ *
+ * Threads: any thread of any process, at any time.
+ * Cost: O(most owners).
+ */
+MEMPOOL_API mempool_status mempool_attach(mempool **pool, void *memory, size_t size);
+
+/*
+ * Tells the number of the owner that a handle is: what mempool_recover() is
+ * told when this process is gone.
+ *
+ * pool  the handle.
+ *
+ * Returns 1 to 65534; 0 if pool is NULL, or not made with MEMPOOL_SHARED.  In
+ * a forked child the handle that came from the parent tells the parent's.
+ *
+ * Cost: O(1).
+ */
+MEMPOOL_API uint32_t mempool_owner(const mempool *pool);
+
+/*
+ * Gives back every block that an owner holds who is gone for good, finishes
+ * what it was doing, and frees its number.  Others go on meanwhile.
+ *
+ * pool       the pool.
+ * owner      who is gone, by number.  It must not be at work any more: to
+ *            recover one that lives takes its blocks away from it.
+ * recovered  where the number of blocks that came back is stored; 0 on
+ *            failure.  May be NULL.
+ *
+ * A block is held by the owner through whose handle it was taken, whoever has
+ * got it since.  Recovering an owner again, or one that never was, gives back
+ * nothing and is no error.  Of two who recover an owner at the same time one
+ * does it, and the other returns at once with 0; each block is counted once.
+ *
+ * Returns MEMPOOL_OK; MEMPOOL_E_INVALID_ARGUMENT if pool is NULL or not made
+ * with MEMPOOL_SHARED, or owner is 0, the caller's own, or more than there may
+ * be.
+ *
+ * Threads: any thread, but not in a signal handler.
+ * Cost: O(capacity), at most 10 ms for a million blocks on common machines.
+ */
+MEMPOOL_API mempool_status mempool_recover(mempool *pool, uint32_t owner, size_t *recovered);
+
+/*
+ * Finds the owners whose process no longer exists, by process number and
+ * start time, and recovers each as by mempool_recover().
+ *
+ * pool       the pool.
+ * recovered  where the number of blocks that came back is stored; 0 on
+ *            failure.  May be NULL.
+ *
+ * Returns MEMPOOL_OK; MEMPOOL_E_INVALID_ARGUMENT if pool is NULL or not made
+ * with MEMPOOL_SHARED; MEMPOOL_E_UNSUPPORTED if this platform can't tell
+ * which processes exist.
+ *
+ * Threads: any thread, but not in a signal handler.
+ * Cost: O(most owners), some system calls for each that is attached, and
+ * O(capacity) for each that is recovered.
+ */
+MEMPOOL_API mempool_status mempool_recover_dead(mempool *pool, size_t *recovered);
 
 /* ---- Looking ---- */
 

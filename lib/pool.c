@@ -47,6 +47,7 @@ static mempool_status read_options(mempool_options *options, const mempool_optio
   TAKE(cache_blocks);
   TAKE(alignment);
   TAKE(name);
+  TAKE(max_owners);
 #undef TAKE
   if ((options->flags & ~KNOWN_FLAGS) != 0)
     return MEMPOOL_E_INVALID_ARGUMENT;
