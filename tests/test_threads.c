@@ -693,7 +693,8 @@ static void start_waiting(waiting_thread *w, mempool *pool, int64_t timeout_ns, 
   w->block = NULL;
   atomic_store(&w->done, false);
   start(&w->thread, wait_for_block, w);
-  while (stats_of(pool).waiting != place)
+  /* On a busy machine its time may be up before we have seen it wait. */
+  while (stats_of(pool).waiting != place && !atomic_load(&w->done))
     (void)sched_yield();
 }
 
