@@ -4,6 +4,7 @@
 
 #include "caches.h"
 #include "os.h"
+#include "shared.h"
 #include "threads.h"
 
 #include <string.h>
@@ -110,6 +111,8 @@ static __attribute__((noinline)) void *alloc_long(mempool *pool)
 {
   void *block = NULL;
   mempool_status status;
+  if (pool_is_shared(pool))
+    return mempool__shared_alloc(pool);
   (void)take_between(pool, &block, 1, 1, NULL, &status);
   return block;
 }
@@ -191,6 +194,8 @@ mempool_status mempool_alloc_bulk(mempool *pool, void **blocks, size_t count)
   mempool_status status;
   if (pool == NULL || (blocks == NULL && count != 0))
     return MEMPOOL_E_INVALID_ARGUMENT;
+  if (pool_is_shared(pool))
+    return mempool__shared_alloc_bulk(pool, blocks, count);
   (void)take_between(pool, blocks, count, count, NULL, &status);
   return status;
 }
@@ -200,6 +205,8 @@ size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t count)
   mempool_status status;
   if (pool == NULL || blocks == NULL || count == 0)
     return 0;
+  if (pool_is_shared(pool))
+    return mempool__shared_alloc_burst(pool, blocks, count);
   return take_between(pool, blocks, 1, count, NULL, &status);
 }
 
@@ -245,6 +252,8 @@ mempool_status mempool_alloc_wait(mempool *pool, void **block, int64_t timeout_n
     *block = NULL;
   if (pool == NULL || block == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
+  if (pool_is_shared(pool))
+    return mempool__shared_alloc_wait(pool, block, timeout_ns);
   *block = alloc_short(pool, alloc_nothing_at_gate, alloc_nothing);
   if (*block != NULL)
     return MEMPOOL_OK;
@@ -386,6 +395,8 @@ static mempool_status free_each(mempool *pool, void *const *blocks, size_t count
 
 static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *block)
 {
+  if (pool_is_shared(pool))
+    return mempool__shared_free(pool, block);
   return free_each(pool, &block, 1);
 }
 
@@ -393,6 +404,8 @@ mempool_status mempool_free_bulk(mempool *pool, void *const *blocks, size_t coun
 {
   if (pool == NULL || (blocks == NULL && count != 0))
     return MEMPOOL_E_INVALID_ARGUMENT;
+  if (pool_is_shared(pool))
+    return mempool__shared_free_bulk(pool, blocks, count);
   return free_each(pool, blocks, count);
 }
 

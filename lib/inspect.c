@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include "caches.h"
+#include "shared.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -46,6 +47,10 @@ static mempool_stats figures(const mempool *constant_pool)
 {
   mempool *pool = pool_writable(constant_pool);
   mempool_stats stats = MEMPOOL_STATS_INIT;
+  if (pool_is_shared(pool)) {
+    mempool__shared_figures(pool, &stats);
+    return stats;
+  }
   pool_enter(pool);
   stats.block_size = pool->block_size;
   stats.capacity = pool->geometry.capacity;
@@ -84,6 +89,11 @@ mempool_status mempool_get_stats(const mempool *pool, mempool_stats *stats)
 static uint32_t next_live(mempool *pool, uint32_t index)
 {
   uint32_t found = UINT32_MAX;
+  if (pool_is_shared(pool)) {
+    while (index < pool->geometry.capacity && !mempool__shared_is_live(pool, index))
+      index++;
+    return index;
+  }
   pool_enter(pool);
   for (; index < pool->depot->fresh && found == UINT32_MAX; index++) {
     if (!depot_is_free(pool->depot, geometry_address(&pool->geometry, index), index) &&
@@ -208,6 +218,8 @@ mempool_status mempool_check(const mempool *constant_pool)
   bool sound;
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
+  if (pool_is_shared(pool))
+    return mempool__shared_check(pool) ? MEMPOOL_OK : MEMPOOL_E_CORRUPTED;
   pool_enter(pool);
   mempool__caches_gather(pool);
   sound = stack_is_sound(pool) && places_are_sound(pool) && none_is_lost(pool) && canaries_are_whole(pool) &&
@@ -223,6 +235,7 @@ static void dump_flags(uint32_t flags, FILE *stream)
     const char *word;
   } words[] = {
     { MEMPOOL_SINGLE_THREADED, "single-threaded" },
+    { MEMPOOL_SHARED, "shared" },
     { MEMPOOL_NO_CACHE, "no-cache" },
     { MEMPOOL_STRICT, "strict" },
     { MEMPOOL_ZERO, "zero" },
@@ -237,6 +250,11 @@ static void dump_flags(uint32_t flags, FILE *stream)
     if ((flags & words[i].flag) != 0)
       (void)fprintf(stream, " %s", words[i].word);
   }
+}
+
+static bool is_closed(const mempool *pool)
+{
+  return pool_is_shared(pool) ? mempool__shared_is_closed(pool) : (pool_mode(pool) & MODE_CLOSED) != 0;
 }
 
 void mempool_dump(const mempool *pool, FILE *stream)
@@ -257,9 +275,11 @@ void mempool_dump(const mempool *pool, FILE *stream)
   if ((pool_mode(pool) & MODE_COUNTERS) != 0)
     (void)fprintf(stream, "  blocks allocated %" PRIu64 ", freed %" PRIu64 "\n", stats.alloc_count,
                   stats.free_count);
+  if (pool_is_shared(pool))
+    mempool__shared_dump(pool, stream);
   (void)fprintf(stream, "  at %p, stride %zu, alignment %zu, flags:", geometry_address(&pool->geometry, 0),
                 pool->geometry.stride, pool->alignment);
   dump_flags(pool->flags, stream);
   (void)fprintf(stream, "%s%s\n", pool->flags == 0 ? " none" : "",
-                (pool_mode(pool) & MODE_CLOSED) != 0 ? "; closed" : "");
+                is_closed(pool) ? "; closed" : "");
 }

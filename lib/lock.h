@@ -33,6 +33,12 @@ static inline void lock_acquire(struct lock *lock)
     mempool__lock_contended(lock);
 }
 
+/* Takes the lock if that needs no waiting. */
+static inline bool lock_try(struct lock *lock)
+{
+  return compare_exchange_acquire_u32(&lock->word, LOCK_UNLOCKED, LOCK_LOCKED);
+}
+
 static inline void lock_release(struct lock *lock)
 {
   if (exchange_release_u32(&lock->word, LOCK_UNLOCKED) == LOCK_CONTENDED)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the library wants of the operating system: pages, the monotonic clock,
- * a way to sleep until a word changes, and a fence on all threads.  No policy.
+ * a way to sleep until a word changes, a fence on all threads, and which
+ * processes exist.  No policy.
  *
  * os_posix.c       pages, the clock, and the fence
  * os_wait_linux.c  sleeping, by futex
@@ -42,7 +43,11 @@ void *mempool__os_map(size_t bytes);
 #define OS_HUGE_PAGE_BYTES ((size_t)1 << 21)
 void *mempool__os_map_huge(size_t bytes);
 
-/* Unmaps what one of the two mapped. */
+/* The two again, for memory that is shared with the processes that are forked from this one. */
+void *mempool__os_map_shared(size_t bytes);
+void *mempool__os_map_shared_huge(size_t bytes);
+
+/* Unmaps what one of these mapped. */
 void mempool__os_unmap(void *memory, size_t bytes);
 
 /* Asks that a range of ordinary pages be backed by huge ones in time.  A hint. */
@@ -75,6 +80,23 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
 /* Wakes all threads that sleep on the word, or at least one of them.  The word is not read. */
 void mempool__os_wake(atomic_u32 *word);
 void mempool__os_wake_one(atomic_u32 *word);
+
+/*
+ * The same on a word in memory that processes share, whatever address each has
+ * it at; the wake-up is for all who sleep there.  Without a futex, sleeping
+ * means to look again before long.
+ */
+bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
+void mempool__os_wake_all_shared(atomic_u32 *word);
+
+/*
+ * Which process this is, not 0; and when one started, in a measure of the
+ * system's own that no later process of that number has again.  0 if there is
+ * no such process, or it has ended and only waits for its parent to notice;
+ * 1 if there is, but nothing more can be told.
+ */
+uint32_t mempool__os_process(void);
+uint64_t mempool__os_process_start(uint32_t process);
 
 /*
  * The heavy half of an asymmetric fence.  os_fence_prepare() says whether this

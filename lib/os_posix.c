@@ -2,7 +2,11 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,25 +25,41 @@ size_t mempool__os_page_bytes(void)
   return bytes > 0 ? (size_t)bytes : 4096;
 }
 
-static void *map(size_t bytes, int extra_flags)
+static void *map(size_t bytes, int flags)
 {
-  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | extra_flags, -1, 0);
+  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
   return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void *map_huge(size_t bytes, int flags)
+{
+#if defined(MAP_HUGETLB) && defined(MAP_HUGE_SHIFT)
+  return map(bytes, flags | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT));
+#else
+  (void)bytes;
+  (void)flags;
+  return NULL;
+#endif
 }
 
 void *mempool__os_map(size_t bytes)
 {
-  return map(bytes, 0);
+  return map(bytes, MAP_PRIVATE);
 }
 
 void *mempool__os_map_huge(size_t bytes)
 {
-#if defined(MAP_HUGETLB) && defined(MAP_HUGE_SHIFT)
-  return map(bytes, MAP_HUGETLB | (21 << MAP_HUGE_SHIFT));
-#else
-  (void)bytes;
-  return NULL;
-#endif
+  return map_huge(bytes, MAP_PRIVATE);
+}
+
+void *mempool__os_map_shared(size_t bytes)
+{
+  return map(bytes, MAP_SHARED);
+}
+
+void *mempool__os_map_shared_huge(size_t bytes)
+{
+  return map_huge(bytes, MAP_SHARED);
 }
 
 void mempool__os_unmap(void *memory, size_t bytes)
@@ -125,4 +145,90 @@ void mempool__os_fence_all(void)
 void mempool__os_yield(void)
 {
   (void)sched_yield();
+}
+
+uint32_t mempool__os_process(void)
+{
+  return (uint32_t)getpid();
+}
+
+#ifdef __linux__
+/* The text of a number in decimal, without the C library's formatting. */
+static char *append_number(char *end, uint32_t number)
+{
+  char digits[10];
+  int count = 0;
+  do
+    digits[count++] = (char)('0' + number % 10);
+  while ((number /= 10) != 0);
+  while (count > 0)
+    *end++ = digits[--count];
+  return end;
+}
+
+/* Reads /proc/PROCESS/stat, with a 0 at its end.  False if that can't be done. */
+static bool read_stat(uint32_t process, char *text, size_t size)
+{
+  char path[32] = "/proc/";
+  ssize_t length;
+  int file;
+  strcpy(append_number(path + strlen(path), process), "/stat");
+  file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return false;
+  do
+    length = read(file, text, size - 1);
+  while (length < 0 && errno == EINTR);
+  (void)close(file);
+  text[length > 0 ? length : 0] = '\0';
+  return length > 0;
+}
+
+/*
+ * Of proc(5): field 3 is the state, 20 the number of threads, 22 the start
+ * time.  A process whose first thread has ended looks dead, but goes on as
+ * long as it has others.
+ */
+static uint64_t start_of(uint32_t process)
+{
+  enum { STATE = 3, THREADS = 20, START = 22 };
+  char text[1024];
+  const char *at;
+  bool dead = false;
+  int field;
+  if (!read_stat(process, text, sizeof text))
+    return 1;
+  at = strrchr(text, ')'); /* the name before it may hold anything */
+  for (field = STATE; at != NULL && field <= START; field++) {
+    at = strchr(at, ' ');
+    if (at == NULL)
+      break;
+    at++;
+    if (field == STATE)
+      dead = *at == 'Z' || *at == 'X';
+    if (field == THREADS && dead && strtoul(at, NULL, 10) <= 1)
+      return 0;
+    if (field == START)
+      return strtoull(at, NULL, 10) + 2;
+  }
+  return 1;
+}
+#else
+static uint64_t start_of(uint32_t process)
+{
+  (void)process;
+  return 1;
+}
+#endif
+
+static bool exists(uint32_t process)
+{
+  return process != 0 && (kill((pid_t)process, 0) == 0 || errno != ESRCH);
+}
+
+uint64_t mempool__os_process_start(uint32_t process)
+{
+  uint64_t start = exists(process) ? start_of(process) : 0;
+  /* It may have ended in between. */
+  return start != 1 || exists(process) ? start : 0;
 }

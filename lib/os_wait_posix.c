@@ -60,6 +60,25 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
   return deadline_ns == OS_NEVER || mempool__os_now_ns() < deadline_ns;
 }
 
+/* A condition variable that another process shares may die with it: so this looks again after a while. */
+bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  enum { NAP_NS = 1000000 };
+  int64_t now_ns = mempool__os_now_ns();
+  if (load_relaxed_u32(word) == expected && now_ns < deadline_ns) {
+    struct timespec nap = { 0, NAP_NS };
+    if (deadline_ns - now_ns < NAP_NS)
+      nap.tv_nsec = (long)(deadline_ns - now_ns);
+    (void)nanosleep(&nap, NULL);
+  }
+  return deadline_ns == OS_NEVER || mempool__os_now_ns() < deadline_ns;
+}
+
+void mempool__os_wake_all_shared(atomic_u32 *word)
+{
+  (void)word;
+}
+
 void mempool__os_wake(atomic_u32 *word)
 {
   (void)word;

@@ -1,22 +1,379 @@
 /* SPDX-License-Identifier: MIT */
-/* Those who share a pool: attaching, leaving, and recovering what somebody held who is gone. */
-#include "pool.h"
+/* Those who share a pool: their slots, and recovering what somebody held who is gone. */
+#include "shared.h"
 
-mempool_status mempool_attach(mempool **pool, void *memory, size_t size)
+#if ATOMICS_LOCK_FREE
+
+#include "os.h"
+
+#include <string.h>
+
+/* ---- Slots ---- */
+
+/*
+ * Process numbers have at most 22 bits.  Start times are in hundredths of a
+ * second since the machine was started: 37 bits are centuries, and the 23 that
+ * fit beside a recoverer's number are a day, in which process numbers don't
+ * come round to one that started at the same hundredth.
+ */
+enum { PROCESS_BITS = 22, PROCESS_SHIFT = 5, START_SHIFT = 27, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
+       BY_START_SHIFT = 41 };
+
+static uint64_t field(uint64_t slot, unsigned shift, unsigned bits)
 {
-  if (pool == NULL)
-    return MEMPOOL_E_INVALID_ARGUMENT;
-  *pool = NULL;
-  if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
-    return MEMPOOL_E_INVALID_ARGUMENT;
-  return MEMPOOL_E_UNSUPPORTED;
+  return slot >> shift & ((UINT64_C(1) << bits) - 1);
 }
 
-uint32_t mempool_owner(const mempool *pool)
+static unsigned state_of(uint64_t slot)
 {
-  (void)pool;
-  return 0;
+  return (unsigned)(slot & OWNER_STATE);
 }
+
+static uint64_t attached_word(uint32_t process, uint64_t start)
+{
+  return OWNER_ATTACHED | (uint64_t)process << PROCESS_SHIFT | start << START_SHIFT;
+}
+
+static uint64_t recovering_word(uint32_t by, uint32_t process, uint64_t start)
+{
+  return OWNER_RECOVERING | (uint64_t)by << BY_SHIFT | (uint64_t)process << BY_PROCESS_SHIFT | start << BY_START_SHIFT;
+}
+
+/* Whether the process that a slot names is no more; the slot is attached, left, or being recovered. */
+static bool process_is_gone(uint64_t slot)
+{
+  bool recovering = state_of(slot) == OWNER_RECOVERING;
+  unsigned start_shift = recovering ? BY_START_SHIFT : START_SHIFT;
+  uint64_t process = field(slot, recovering ? BY_PROCESS_SHIFT : PROCESS_SHIFT, PROCESS_BITS);
+  uint64_t start = mempool__os_process_start((uint32_t)process);
+  uint64_t noted = slot >> start_shift;
+  if (start <= 1 || noted == 1)
+    return start == 0;
+  return (start << start_shift) >> start_shift != noted;
+}
+
+static uint32_t owners_used(const struct room *room)
+{
+  uint32_t used = load_acquire_u32(&room->header->owners_used);
+  return used < room->max_owners ? used : room->max_owners;
+}
+
+static void raise_owners_used(struct room *room, uint32_t used)
+{
+  enum { TRIES = 1000 };
+  int i;
+  for (i = 0; i < TRIES; i++) {
+    uint32_t old = load_relaxed_u32(&room->header->owners_used);
+    if (old >= used || compare_exchange_acq_rel_u32(&room->header->owners_used, old, used))
+      return;
+  }
+}
+
+/*
+ * Numbers go round, so that one that has just come free isn't somebody else's
+ * at once.  One compare-and-swap writes all of a slot: who is killed here has
+ * attached or hasn't.
+ */
+bool mempool__owner_attach(struct room *room)
+{
+  uint32_t process = mempool__os_process();
+  uint64_t word = attached_word(process, mempool__os_process_start(process));
+  uint32_t first = load_relaxed_u32(&room->header->next_owner) % room->max_owners;
+  uint32_t i;
+  for (i = 0; i < room->max_owners; i++) {
+    uint32_t owner = (first + i) % room->max_owners + 1;
+    raise_owners_used(room, owner);
+    if (load_relaxed_u64(room_slot(room, owner)) == OWNER_FREE &&
+        compare_exchange_acq_rel_u64(room_slot(room, owner), OWNER_FREE, word)) {
+      store_relaxed_u32(&room->header->next_owner, owner % room->max_owners);
+      room->owner = owner;
+      room->process = process;
+      room->tag = owner << WORD_OWNER_SHIFT | (room->plain ? WORD_LIVE : WORD_HELD);
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Whether a block or a lane is in an owner's name. */
+static bool has_anything(const struct room *room, uint32_t owner)
+{
+  uint32_t i;
+  for (i = 0; i < room->lane_count; i++) {
+    if (load_relaxed_u32(&room_lane(room, i)->owner) == owner)
+      return true;
+  }
+  for (i = 0; i < room->capacity; i++) {
+    if (word_owner(load_relaxed_u32(&room->words[i])) == owner)
+      return true;
+  }
+  return false;
+}
+
+/* A child that was forked since it attached leaves the slot to its parent. */
+void mempool__owner_detach(mempool *pool)
+{
+  struct room *room = pool->room;
+  atomic_u64 *slot = room_slot(room, room->owner);
+  uint64_t old;
+  uintptr_t i;
+  for (i = 0; i < THREAD_SLOTS; i++)
+    mempool__shared_leave(pool, i);
+  if (room->process != mempool__os_process())
+    return;
+  old = load_relaxed_u64(slot);
+  if (state_of(old) != OWNER_ATTACHED)
+    return; /* recovered, though it lived */
+  if (has_anything(room, room->owner))
+    (void)compare_exchange_acq_rel_u64(slot, old, (old & ~(uint64_t)OWNER_STATE) | OWNER_LEFT);
+  else
+    (void)compare_exchange_acq_rel_u64(slot, old, OWNER_FREE);
+}
+
+/* ---- Recovering ---- */
+
+/* There may be blocks out that S4 doesn't count. */
+static void doubt(struct room *room)
+{
+  or_acq_rel_u64(&room->header->settled, SETTLED_DOUBT);
+}
+
+/*
+ * S5, for a lane of an owner that was killed while it took a block: it is
+ * counted if it has it already.  With other lanes of the same owner about,
+ * one of them may be who took it.  The count of candidates goes in the same
+ * store, so that a second recovery, if this one is killed, finds nothing.
+ */
+static void mend_alloc(struct room *room, struct lane *lane, uint32_t owner, bool mixed)
+{
+  uint64_t state = load_relaxed_u64(&lane->state);
+  uint64_t count = state & LANE_COUNT_MASK;
+  uint64_t top;
+  uint32_t index;
+  uint32_t word;
+  if (count == 0 || count > room->lane_slots)
+    return;
+  top = load_relaxed_u64(&lane->slots[count - 1]);
+  index = candidate_index(top);
+  if (index >= room->capacity)
+    return;
+  word = load_acquire_u32(&room->words[index]);
+  if (word_condition(word) == WORD_FREE ||
+      (word | WORD_CONDITION) != word_taken(candidate_word(top), owner << WORD_OWNER_SHIFT | WORD_CONDITION))
+    return;
+  if (mixed)
+    doubt(room);
+  else
+    store_release_u64(&lane->state, (state & ~LANE_COUNT_MASK) + LANE_ALLOC);
+}
+
+/*
+ * For one that was killed while it gave a block back, whoever had taken it: it
+ * is as if it hadn't begun, and had taken the block itself; so it comes back
+ * with the others.
+ */
+static void mend_free(struct room *room, struct lane *lane, uint32_t owner)
+{
+  uint64_t count = load_relaxed_u64(&lane->state) & LANE_COUNT_MASK;
+  uint32_t begun = load_relaxed_u32(&lane->busy) >> BUSY_SHIFT;
+  uint64_t frees = load_relaxed_u64(&lane->frees);
+  uint64_t noted;
+  uint32_t word;
+  if (count >= room->lane_slots)
+    return;
+  noted = load_relaxed_u64(&lane->slots[count]);
+  if (candidate_index(noted) >= room->capacity)
+    return;
+  word = load_acquire_u32(&room->words[candidate_index(noted)]);
+  if (word_condition(word) == WORD_FREE || word_freed(word) != candidate_word(noted))
+    return; /* it was done, and only the candidate is missing */
+  if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) != begun)
+    store_release_u64(&lane->frees, frees - 1);
+  (void)compare_exchange_acq_rel_u32(&room->words[candidate_index(noted)], word,
+                                     (word & (WORD_GENERATION | WORD_CONDITION)) | owner << WORD_OWNER_SHIFT);
+}
+
+static void mend_lanes(struct room *room, uint32_t owner, bool mixed)
+{
+  uint32_t i;
+  for (i = 0; i < room->lane_count; i++) {
+    struct lane *lane = room_lane(room, i);
+    uint32_t busy;
+    if (load_acquire_u32(&lane->owner) != owner)
+      continue;
+    busy = load_relaxed_u32(&lane->busy);
+    if (busy == BUSY_ALLOC)
+      mend_alloc(room, lane, owner, mixed);
+    else if ((busy & ((1 << BUSY_SHIFT) - 1)) == BUSY_FREE)
+      mend_free(room, lane, owner);
+    store_release_u32(&lane->busy, BUSY_NOT);
+    store_release_u64(&lane->state, load_relaxed_u64(&lane->state) & ~LANE_COUNT_MASK);
+    store_relaxed_u32(&lane->waiting, 0);
+    store_release_u32(&lane->owner, 0);
+  }
+}
+
+/* Makes a block that comes back what every free block is; it is in our name meanwhile. */
+static bool prepare(mempool *pool, uint32_t index, uint32_t *word)
+{
+  struct room *room = pool->room;
+  uint32_t held = word_freed(*word) | room->owner << WORD_OWNER_SHIFT | WORD_HELD;
+  if (!compare_exchange_acq_rel_u32(&room->words[index], *word, held))
+    return false;
+  *word = held;
+  if ((pool_mode(pool) & MODE_GUARD) != 0)
+    mempool__canary_set(pool, index);
+  if ((pool_mode(pool) & MODE_ZERO) != 0)
+    memset(geometry_address(&pool->geometry, index), 0, pool->block_size);
+  return true;
+}
+
+/* Takes back what an owner holds of the blocks of one leaf; adds those that are free to *bits. */
+static uint32_t walk_leaf(mempool *pool, uint32_t owner, uint32_t leaf, uint32_t *bits)
+{
+  struct room *room = pool->room;
+  struct shared_header *header = room->header;
+  uint32_t found[HINTS_BITS];
+  uint32_t first = leaf * HINTS_BITS;
+  uint32_t end = room->capacity - first > HINTS_BITS ? HINTS_BITS : room->capacity - first;
+  uint32_t held = 0;
+  uint32_t back = 0;
+  uint32_t i;
+  *bits = 0;
+  for (i = 0; i < end; i++) {
+    found[i] = load_relaxed_u32(&room->words[first + i]);
+    held += word_owner(found[i]) == owner;
+    *bits |= (uint32_t)(word_condition(found[i]) == WORD_FREE) << i;
+  }
+  if (held == 0)
+    return 0;
+  add_acq_rel_u64(&header->others.frees, held);
+  for (i = 0; i < end; i++) {
+    uint32_t word = found[i];
+    if (word_owner(word) != owner || (!room->plain && !prepare(pool, first + i, &word)))
+      continue;
+    if (compare_exchange_seq_cst_u32(&room->words[first + i], word, word_freed(word))) {
+      *bits |= UINT32_C(1) << i;
+      back++;
+    }
+  }
+  if (back < held)
+    add_acq_rel_u64(&header->others.frees, (uint64_t)back - held);
+  return back;
+}
+
+/* Takes back all that an owner holds, and sets the hints for all that is free. */
+static size_t walk(mempool *pool, uint32_t owner)
+{
+  struct room *room = pool->room;
+  size_t back = 0;
+  uint32_t leaf;
+  add_acq_rel_u64(&room->header->others.inside, 1);
+  for (leaf = 0; leaf < room->hints.counts[0]; leaf++) {
+    uint32_t fresh = load_relaxed_u32(&room->header->fresh);
+    uint32_t first = leaf * HINTS_BITS;
+    uint32_t bits;
+    back += walk_leaf(pool, owner, leaf, &bits);
+    if (first < fresh && fresh - first < HINTS_BITS)
+      bits &= (UINT32_C(1) << (fresh - first)) - 1;
+    if (bits != 0 && first < fresh)
+      mempool__hints_set(&room->hints, leaf, bits, true);
+  }
+  add_acq_rel_u64(&room->header->others.inside, UINT64_MAX);
+  return back;
+}
+
+/* Whoever was recovering others in this owner's name doesn't go on. */
+static void abandon(struct room *room, uint32_t owner)
+{
+  uint32_t used = owners_used(room);
+  uint32_t i;
+  for (i = 1; i <= used; i++) {
+    uint64_t slot = load_relaxed_u64(room_slot(room, i));
+    if (state_of(slot) == OWNER_RECOVERING && field(slot, BY_SHIFT, BY_BITS) == owner)
+      (void)compare_exchange_acq_rel_u64(room_slot(room, i), slot, OWNER_ABANDONED);
+  }
+}
+
+/*
+ * Recovers one owner, whose slot was seen, unless somebody is at it who lives.
+ * Whoever changes the
+ * slot to its own word is the only one that walks, and its number isn't given
+ * to another before the walk ends (S6).
+ */
+static size_t recover_one(mempool *pool, uint32_t owner, uint64_t old)
+{
+  struct room *room = pool->room;
+  atomic_u64 *slot = room_slot(room, owner);
+  uint32_t process = mempool__os_process();
+  uint64_t mine = recovering_word(room->owner, process, mempool__os_process_start(process));
+  unsigned state = state_of(old);
+  size_t back;
+  if ((state == OWNER_RECOVERING && !process_is_gone(old)) || !compare_exchange_acq_rel_u64(slot, old, mine))
+    return 0;
+  if (state == OWNER_RECOVERING || state == OWNER_ABANDONED)
+    doubt(room); /* who walked before may have counted blocks that it didn't free */
+  abandon(room, owner);
+  mend_lanes(room, owner, state != OWNER_ATTACHED && state != OWNER_LEFT ? true : (old & OWNER_MIXED) != 0);
+  back = walk(pool, owner);
+  (void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);
+  /* In any case: it may have been killed before it woke somebody. */
+  mempool__shared_wake_all(room);
+  return back;
+}
+
+static size_t recover_abandoned(mempool *pool)
+{
+  struct room *room = pool->room;
+  size_t back = 0;
+  uint32_t i;
+  for (i = 1; i <= owners_used(room); i++) {
+    uint64_t slot = load_relaxed_u64(room_slot(room, i));
+    if (state_of(slot) == OWNER_ABANDONED)
+      back += recover_one(pool, i, slot);
+  }
+  return back;
+}
+
+mempool_status mempool_recover(mempool *pool, uint32_t owner, size_t *recovered)
+{
+  size_t back;
+  if (recovered != NULL)
+    *recovered = 0;
+  if (pool == NULL || !pool_is_shared(pool) || owner == 0 || owner > pool->room->max_owners ||
+      owner == pool->room->owner)
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  raise_owners_used(pool->room, owner);
+  back = recover_one(pool, owner, load_acquire_u64(room_slot(pool->room, owner)));
+  back += recover_abandoned(pool);
+  if (recovered != NULL)
+    *recovered = back;
+  return MEMPOOL_OK;
+}
+
+mempool_status mempool_recover_dead(mempool *pool, size_t *recovered)
+{
+  size_t back = 0;
+  uint32_t owner;
+  if (recovered != NULL)
+    *recovered = 0;
+  if (pool == NULL || !pool_is_shared(pool))
+    return MEMPOOL_E_INVALID_ARGUMENT;
+  if (mempool__os_process() == 0)
+    return MEMPOOL_E_UNSUPPORTED;
+  for (owner = 1; owner <= owners_used(pool->room); owner++) {
+    uint64_t slot = load_relaxed_u64(room_slot(pool->room, owner));
+    unsigned state = state_of(slot);
+    if (state != OWNER_FREE && owner != pool->room->owner && (state == OWNER_ABANDONED || process_is_gone(slot)))
+      back += recover_one(pool, owner, slot);
+  }
+  back += recover_abandoned(pool);
+  if (recovered != NULL)
+    *recovered = back;
+  return MEMPOOL_OK;
+}
+
+#else
 
 mempool_status mempool_recover(mempool *pool, uint32_t owner, size_t *recovered)
 {
@@ -33,4 +390,11 @@ mempool_status mempool_recover_dead(mempool *pool, size_t *recovered)
   if (recovered != NULL)
     *recovered = 0;
   return MEMPOOL_E_INVALID_ARGUMENT;
+}
+
+#endif /* ATOMICS_LOCK_FREE */
+
+uint32_t mempool_owner(const mempool *pool)
+{
+  return pool != NULL && pool_is_shared(pool) ? pool->room->owner : 0;
 }

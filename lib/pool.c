@@ -4,14 +4,11 @@
 
 #include "caches.h"
 #include "os.h"
+#include "shared.h"
 #include "threads.h"
 
 #include <stddef.h>
 #include <string.h>
-
-#define KNOWN_FLAGS                                                                                              \
-  (MEMPOOL_SINGLE_THREADED | MEMPOOL_SHARED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD | \
-   MEMPOOL_PREFAULT | MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY | MEMPOOL_COUNTERS)
 
 /* What is to be made: the arguments, checked and completed. */
 struct request {
@@ -21,6 +18,7 @@ struct request {
   uint32_t capacity;
   uint32_t cache_count;
   uint32_t cache_blocks; /* that each may hold */
+  struct shared_shape shape; /* with MEMPOOL_SHARED: that, instead of the plan */
 };
 
 /*
@@ -49,7 +47,7 @@ static mempool_status read_options(mempool_options *options, const mempool_optio
   TAKE(name);
   TAKE(max_owners);
 #undef TAKE
-  if ((options->flags & ~KNOWN_FLAGS) != 0)
+  if ((options->flags & ~POOL_KNOWN_FLAGS) != 0)
     return MEMPOOL_E_INVALID_ARGUMENT;
   return MEMPOOL_OK;
 }
@@ -91,6 +89,12 @@ static void plan_caches(struct request *request, size_t capacity)
   request->cache_blocks = (uint32_t)blocks;
 }
 
+/* A constant where there are no such pools. */
+static bool is_shared(const struct request *request)
+{
+  return ATOMICS_LOCK_FREE && (request->options.flags & MEMPOOL_SHARED) != 0;
+}
+
 static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
                                    const mempool_options *options)
 {
@@ -105,6 +109,8 @@ static mempool_status read_request(struct request *request, size_t block_size, s
                                 (request->options.flags & MEMPOOL_GUARD) != 0);
   if (status != MEMPOOL_OK)
     return status;
+  if (is_shared(request))
+    return mempool__shared_shape(&request->shape, block_size, (uint32_t)capacity, &request->options, &request->plan);
   if ((request->options.flags & MEMPOOL_SHARED) != 0)
     return MEMPOOL_E_UNSUPPORTED;
   request->block_size = block_size;
@@ -248,6 +254,8 @@ mempool_status mempool_create(mempool **pool, size_t block_size, size_t capacity
   status = read_request(&request, block_size, capacity, options);
   if (status != MEMPOOL_OK)
     return status;
+  if (is_shared(&request))
+    return mempool__shared_create(pool, &request.shape);
   flags = request.options.flags;
   if (!map_pages(&mapping, &request.plan, flags))
     return MEMPOOL_E_NO_MEMORY;
@@ -273,7 +281,7 @@ size_t mempool_required_size(size_t block_size, size_t capacity, const mempool_o
   struct request request;
   if (read_request(&request, block_size, capacity, options) != MEMPOOL_OK)
     return 0;
-  return bytes_anywhere(&request.plan);
+  return is_shared(&request) ? mempool__shared_bytes(&request.shape) : bytes_anywhere(&request.plan);
 }
 
 mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t block_size, size_t capacity,
@@ -291,6 +299,8 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
     return status;
   if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
     return MEMPOOL_E_INVALID_ARGUMENT;
+  if (is_shared(&request))
+    return mempool__shared_init(pool, memory, size, &request.shape);
   if ((request.options.flags & MEMPOOL_HUGE_PAGES_ONLY) != 0)
     return MEMPOOL_E_UNSUPPORTED;
   if (size < bytes_anywhere(&request.plan))
@@ -309,6 +319,10 @@ void mempool_close(mempool *pool)
 {
   if (pool == NULL)
     return;
+  if (pool_is_shared(pool)) {
+    mempool__shared_close(pool);
+    return;
+  }
   pool_enter(pool);
   or_relaxed_u32(&pool->mode, MODE_CLOSED);
   if (pool->depot == &pool->shortcut) {
@@ -325,6 +339,10 @@ void mempool_destroy(mempool *pool)
 {
   if (pool == NULL)
     return;
+  if (pool_is_shared(pool)) {
+    mempool__shared_destroy(pool);
+    return;
+  }
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
     mempool__threads_remove(pool, sizeof *pool);
   if (pool->mapping != NULL)

@@ -30,13 +30,20 @@ enum {
   MODE_GUARD = 8,       /* a canary behind each block */
   MODE_ZERO = 16,       /* wipe at free */
   MODE_ZERO_FIRST = 32, /* and at the first handing out: the memory was the caller's */
+  MODE_SHARED = 64,     /* all else is in the room */
   MODE_AT_FREE = MODE_GUARD | MODE_ZERO /* something to do with a block that is being freed */
 };
+
+#define POOL_KNOWN_FLAGS                                                                                         \
+  (MEMPOOL_SINGLE_THREADED | MEMPOOL_SHARED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD | \
+   MEMPOOL_PREFAULT | MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY | MEMPOOL_COUNTERS)
 
 enum { NAME_BYTES = 32 };
 
 /* The most bytes that a caller's options or stats may claim to have: no version will need more. */
 enum { POOL_LARGEST_STRUCT = 4096 };
+
+struct room;
 
 /* Behind it, in the order of threads.h's slots, lie the caches. */
 struct mempool {
@@ -46,6 +53,8 @@ struct mempool {
   uintptr_t caches_bytes; /* 0: no caches */
   atomic_u32 *places;     /* the depot's, if there are caches */
   atomic_word handed_out; /* the depot's fresh, if there are caches */
+
+  struct room *room;      /* of a pool that processes share, see shared.h; else NULL */
 
   /* What is used with the lock held. */
   alignas(GEOMETRY_CACHE_LINE) atomic_u32 mode;
@@ -76,6 +85,12 @@ struct mempool {
 static inline uint32_t pool_mode(const mempool *pool)
 {
   return load_relaxed_u32(&pool->mode);
+}
+
+/* Whether processes share it; a constant where there are no such pools. */
+static inline bool pool_is_shared(const mempool *pool)
+{
+  return ATOMICS_LOCK_FREE && (pool_mode(pool) & MODE_SHARED) != 0;
 }
 
 static inline void pool_enter(mempool *pool)

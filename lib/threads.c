@@ -3,6 +3,7 @@
 
 #include "caches.h"
 #include "os.h"
+#include "shared.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -40,6 +41,10 @@ static void leave(void *unused)
   (void)unused;
   lock_acquire(&registry);
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
+    if (pool_is_shared(pool)) {
+      mempool__shared_leave(pool, thread_slot());
+      continue;
+    }
     lock_acquire(&pool->lock);
     mempool__cache_close(pool, offset);
     lock_release(&pool->lock);
@@ -49,19 +54,45 @@ static void leave(void *unused)
   mempool__thread_offset = THREAD_WITHOUT; /* what the thread's other destructors still do takes the locks */
 }
 
-void mempool__thread_join(void)
+/* With the registry's lock. */
+static void find_slot(void)
 {
   uint32_t slot = 0;
-  if (mempool__thread_offset != THREAD_NEW)
-    return;
-  mempool__thread_offset = THREAD_WITHOUT;
-  lock_acquire(&registry);
   while (slot < THREAD_SLOTS && slot_taken[slot])
     slot++;
   if (slot < THREAD_SLOTS && has_key && pthread_setspecific(key, slot_taken) == 0) {
     slot_taken[slot] = true;
     mempool__thread_offset = slot * sizeof(struct cache);
   }
+}
+
+void mempool__thread_join(void)
+{
+  if (mempool__thread_offset != THREAD_NEW)
+    return;
+  mempool__thread_offset = THREAD_WITHOUT;
+  lock_acquire(&registry);
+  find_slot();
+  lock_release(&registry);
+}
+
+/* Whether pthread_setspecific() only stores a pointer, rather than call malloc(). */
+static bool key_is_simple(void)
+{
+#ifdef __GLIBC__
+  enum { SIMPLE_KEYS = 32 };
+  return key < SIMPLE_KEYS;
+#else
+  return true;
+#endif
+}
+
+void mempool__thread_join_at_once(void)
+{
+  if (mempool__thread_offset != THREAD_NEW || !has_key || !key_is_simple() || !lock_try(&registry))
+    return;
+  mempool__thread_offset = THREAD_WITHOUT; /* for a handler that interrupts us from here on */
+  find_slot();
   lock_release(&registry);
 }
 
@@ -115,6 +146,8 @@ static void after_fork_in_child(void)
   for (slot = 0; slot < THREAD_SLOTS; slot++)
     slot_taken[slot] = slot * sizeof(struct cache) == mempool__thread_offset;
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
+    if (pool_is_shared(pool))
+      mempool__shared_forget(pool);
     pool->waiters.first = NULL;
     pool->waiters.last = NULL;
     pool->waiters.count = 0;
@@ -144,13 +177,19 @@ void mempool__threads_add(mempool *pool)
   lock_release(&registry);
 }
 
+static bool lies_in(const mempool *pool, const void *memory, size_t bytes)
+{
+  return (uintptr_t)pool - (uintptr_t)memory < bytes ||
+         (pool_is_shared(pool) && (uintptr_t)pool->room->header - (uintptr_t)memory < bytes);
+}
+
 void mempool__threads_remove(const void *memory, size_t bytes)
 {
   mempool **link = &first_pool;
   lock_acquire(&registry);
   while (first_from(link) != NULL) {
     mempool *pool = *link;
-    if ((uintptr_t)pool - (uintptr_t)memory < bytes) {
+    if (lies_in(pool, memory, bytes)) {
       *link = pool->next;
       pool->self = NULL;
     } else {

@@ -33,10 +33,22 @@ extern _Thread_local uintptr_t mempool__thread_offset INITIAL_EXEC;
 /* Gives the calling thread a slot, if it never asked before and one is left.  Holds no lock at the call. */
 void mempool__thread_join(void);
 
+/*
+ * The same for a signal handler, or a thread that one may interrupt anywhere:
+ * waits for no lock, and may leave the thread as it is, to ask again.
+ */
+void mempool__thread_join_at_once(void);
+
+/* The calling thread's slot; THREAD_SLOTS or more if it has none. */
+static inline uintptr_t thread_slot(void)
+{
+  return mempool__thread_offset / sizeof(struct cache);
+}
+
 /* Puts a pool on the list. */
 void mempool__threads_add(mempool *pool);
 
-/* Takes off the list whatever pool lies in a range of memory. */
+/* Takes off the list whatever pool, or what it shares, lies in a range of memory. */
 void mempool__threads_remove(const void *memory, size_t bytes);
 
 #endif /* MEMPOOL_THREADS_H */

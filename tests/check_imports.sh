@@ -25,6 +25,9 @@ conditions='pthread_once pthread_mutex_lock pthread_mutex_unlock pthread_setcanc
 threads='pthread_key_create pthread_setspecific pthread_atfork __register_atfork __dso_handle sched_yield'
 bytes='memset memcpy memmove memcmp bcmp strncpy'
 # mempool_dump(), which writes to the stream that it is given.
+# Which processes exist, and since when.
+processes='getpid kill open open64 read close strlen strchr strrchr strcpy strtoul strtoull __isoc23_strtoul __isoc23_strtoull
+  stpcpy'
 stream='fprintf fwrite fputs fputc putc'
 own='mempool__*'
 # What compilers add of their own accord: checked variants, stack protection, addresses, atomics out of line.
@@ -114,7 +117,7 @@ awk 'FILENAME == ARGV[1] { defined[$1]; next } !($2 in defined)' "$temporary/def
 
 set -f # patterns stay as they are
 # shellcheck disable=SC2086 # several patterns
-others "$temporary/imported" $pages $clock $futex $threads $conditions $bytes $stream $compilers >"$temporary/wrong"
+others "$temporary/imported" $pages $clock $futex $threads $conditions $bytes $processes $stream $compilers >"$temporary/wrong"
 [ -s "$temporary/imported" ] || echo "nothing found in the archive" >>"$temporary/wrong"
 report "$every" "$temporary/wrong"
 

@@ -19,8 +19,7 @@ int main(void)
   mempool *pool;
   if (!refused(0, 0, 0, MEMPOOL_E_INVALID_ARGUMENT) || !refused(size, 0x400, 0, MEMPOOL_E_INVALID_ARGUMENT) ||
       !refused(size, 0x80000000u, 0, MEMPOOL_E_INVALID_ARGUMENT) || !refused(size, 0, 3, MEMPOOL_E_INVALID_ARGUMENT) ||
-      !refused(size, 0, (size_t)1 << 22, MEMPOOL_E_INVALID_ARGUMENT) ||
-      !refused(size, MEMPOOL_SHARED, 0, MEMPOOL_E_UNSUPPORTED))
+      !refused(size, 0, (size_t)1 << 22, MEMPOOL_E_INVALID_ARGUMENT))
     return 1;
   if (mempool_create(&pool, 64, 4, NULL) != MEMPOOL_OK)
     return 1;

@@ -233,12 +233,24 @@ static void test_create_unknown_flags_invalid_argument(void)
   }
 }
 
-static void test_create_shared_unsupported(void)
+/* Where a build has no shared pools it says so, whatever else is asked for. */
+static void test_create_shared_single_threaded_refused(void)
 {
-  const mempool_options options = with_flags(MEMPOOL_SHARED);
-  const mempool_options zeroed = with_flags(MEMPOOL_SHARED | MEMPOOL_ZERO);
-  expect_refused(64, 4, &options, MEMPOOL_E_UNSUPPORTED);
-  expect_refused(64, 4, &zeroed, MEMPOOL_E_UNSUPPORTED);
+  const mempool_options shared = with_flags(MEMPOOL_SHARED);
+  const mempool_options both = with_flags(MEMPOOL_SHARED | MEMPOOL_SINGLE_THREADED);
+  expect_refused(64, 4, &both,
+                 mempool_required_size(64, 4, &shared) != 0 ? MEMPOOL_E_INVALID_ARGUMENT : MEMPOOL_E_UNSUPPORTED);
+}
+
+static void test_create_shared_too_many_owners_refused(void)
+{
+  mempool_options options = with_flags(MEMPOOL_SHARED);
+  if (mempool_required_size(64, 4, &options) == 0) {
+    skip_test("this build has no shared pools");
+    return;
+  }
+  options.max_owners = 65535;
+  expect_refused(64, 4, &options, MEMPOOL_E_INVALID_ARGUMENT);
 }
 
 static void test_create_any_cache_blocks_ok(void)
@@ -868,7 +880,8 @@ int main(void)
     TEST(test_create_default_alignment_as_documented),
     TEST(test_create_alignment_one_packed),
     TEST(test_create_unknown_flags_invalid_argument),
-    TEST(test_create_shared_unsupported),
+    TEST(test_create_shared_single_threaded_refused),
+    TEST(test_create_shared_too_many_owners_refused),
     TEST(test_create_any_cache_blocks_ok),
     TEST(test_create_options_size_zero_invalid_argument),
     TEST(test_create_options_size_smaller_rest_ignored),

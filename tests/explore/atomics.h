@@ -13,17 +13,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define ATOMICS_LOCK_FREE 1
+
 typedef uint32_t atomic_u32;
 typedef uintptr_t atomic_word;
+typedef uint64_t atomic_u64 __attribute__((aligned(8)));
 typedef void *atomic_pointer;
 
-enum { ORDER_RELAXED = 0, ORDER_ACQUIRE = 1, ORDER_RELEASE = 2 };
+/* Bits: a sequentially consistent access is an acquire or a release as well. */
+enum { ORDER_RELAXED = 0, ORDER_ACQUIRE = 1, ORDER_RELEASE = 2, ORDER_ACQ_REL = 3, ORDER_SEQ_CST = 7 };
+
+/* What a read-modify-write makes of a word. */
+enum { MODIFY_EXCHANGE, MODIFY_OR, MODIFY_AND, MODIFY_ADD, MODIFY_IF_EXPECTED };
 
 uint64_t model_load(const void *word, unsigned bytes, int order);
 void model_store(void *word, unsigned bytes, uint64_t value, int order);
-uint32_t model_exchange(uint32_t *word, uint32_t value, int order);
-void model_or(uint32_t *word, uint32_t bits);
-bool model_compare_exchange(uint32_t *word, uint32_t expected, uint32_t desired, int order);
+/* Returns what the word held before. */
+uint64_t model_modify(void *word, unsigned bytes, int how, uint64_t value, uint64_t expected, int order);
 void model_fence(void);
 
 /* Marks spinning (S3 in search.h). */
@@ -40,6 +46,11 @@ static inline uint32_t load_acquire_u32(const atomic_u32 *word)
   return (uint32_t)model_load(word, 4, ORDER_ACQUIRE);
 }
 
+static inline uint32_t load_seq_cst_u32(const atomic_u32 *word)
+{
+  return (uint32_t)model_load(word, 4, ORDER_SEQ_CST);
+}
+
 static inline void store_relaxed_u32(atomic_u32 *word, uint32_t value)
 {
   model_store(word, 4, value, ORDER_RELAXED);
@@ -50,34 +61,164 @@ static inline void store_release_u32(atomic_u32 *word, uint32_t value)
   model_store(word, 4, value, ORDER_RELEASE);
 }
 
-static inline uint32_t exchange_relaxed_u32(atomic_u32 *word, uint32_t value)
+static inline void store_seq_cst_u32(atomic_u32 *word, uint32_t value)
 {
-  return model_exchange(word, value, ORDER_RELAXED);
-}
-
-static inline uint32_t exchange_acquire_u32(atomic_u32 *word, uint32_t value)
-{
-  return model_exchange(word, value, ORDER_ACQUIRE);
-}
-
-static inline uint32_t exchange_release_u32(atomic_u32 *word, uint32_t value)
-{
-  return model_exchange(word, value, ORDER_RELEASE);
-}
-
-static inline void or_relaxed_u32(atomic_u32 *word, uint32_t bits)
-{
-  model_or(word, bits);
+  model_store(word, 4, value, ORDER_SEQ_CST);
 }
 
 static inline bool compare_exchange_relaxed_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
 {
-  return model_compare_exchange(word, expected, desired, ORDER_RELAXED);
+  return model_modify(word, 4, MODIFY_IF_EXPECTED, desired, expected, ORDER_RELAXED) == expected;
 }
 
 static inline bool compare_exchange_acquire_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
 {
-  return model_compare_exchange(word, expected, desired, ORDER_ACQUIRE);
+  return model_modify(word, 4, MODIFY_IF_EXPECTED, desired, expected, ORDER_ACQUIRE) == expected;
+}
+
+static inline bool compare_exchange_release_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
+{
+  return model_modify(word, 4, MODIFY_IF_EXPECTED, desired, expected, ORDER_RELEASE) == expected;
+}
+
+static inline bool compare_exchange_acq_rel_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
+{
+  return model_modify(word, 4, MODIFY_IF_EXPECTED, desired, expected, ORDER_ACQ_REL) == expected;
+}
+
+static inline bool compare_exchange_seq_cst_u32(atomic_u32 *word, uint32_t expected, uint32_t desired)
+{
+  return model_modify(word, 4, MODIFY_IF_EXPECTED, desired, expected, ORDER_SEQ_CST) == expected;
+}
+
+static inline uint64_t load_relaxed_u64(const atomic_u64 *word)
+{
+  return (uint64_t)model_load(word, 8, ORDER_RELAXED);
+}
+
+static inline uint64_t load_acquire_u64(const atomic_u64 *word)
+{
+  return (uint64_t)model_load(word, 8, ORDER_ACQUIRE);
+}
+
+static inline uint64_t load_seq_cst_u64(const atomic_u64 *word)
+{
+  return (uint64_t)model_load(word, 8, ORDER_SEQ_CST);
+}
+
+static inline void store_relaxed_u64(atomic_u64 *word, uint64_t value)
+{
+  model_store(word, 8, value, ORDER_RELAXED);
+}
+
+static inline void store_release_u64(atomic_u64 *word, uint64_t value)
+{
+  model_store(word, 8, value, ORDER_RELEASE);
+}
+
+static inline void store_seq_cst_u64(atomic_u64 *word, uint64_t value)
+{
+  model_store(word, 8, value, ORDER_SEQ_CST);
+}
+
+static inline bool compare_exchange_relaxed_u64(atomic_u64 *word, uint64_t expected, uint64_t desired)
+{
+  return model_modify(word, 8, MODIFY_IF_EXPECTED, desired, expected, ORDER_RELAXED) == expected;
+}
+
+static inline bool compare_exchange_acquire_u64(atomic_u64 *word, uint64_t expected, uint64_t desired)
+{
+  return model_modify(word, 8, MODIFY_IF_EXPECTED, desired, expected, ORDER_ACQUIRE) == expected;
+}
+
+static inline bool compare_exchange_release_u64(atomic_u64 *word, uint64_t expected, uint64_t desired)
+{
+  return model_modify(word, 8, MODIFY_IF_EXPECTED, desired, expected, ORDER_RELEASE) == expected;
+}
+
+static inline bool compare_exchange_acq_rel_u64(atomic_u64 *word, uint64_t expected, uint64_t desired)
+{
+  return model_modify(word, 8, MODIFY_IF_EXPECTED, desired, expected, ORDER_ACQ_REL) == expected;
+}
+
+static inline bool compare_exchange_seq_cst_u64(atomic_u64 *word, uint64_t expected, uint64_t desired)
+{
+  return model_modify(word, 8, MODIFY_IF_EXPECTED, desired, expected, ORDER_SEQ_CST) == expected;
+}
+
+static inline uint32_t exchange_relaxed_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_EXCHANGE, value, 0, ORDER_RELAXED);
+}
+
+static inline uint32_t exchange_acquire_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_EXCHANGE, value, 0, ORDER_ACQUIRE);
+}
+
+static inline uint32_t exchange_release_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_EXCHANGE, value, 0, ORDER_RELEASE);
+}
+
+static inline uint32_t exchange_acq_rel_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_EXCHANGE, value, 0, ORDER_ACQ_REL);
+}
+
+static inline uint32_t exchange_seq_cst_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_EXCHANGE, value, 0, ORDER_SEQ_CST);
+}
+
+static inline void or_relaxed_u32(atomic_u32 *word, uint32_t bits)
+{
+  (void)model_modify(word, 4, MODIFY_OR, bits, 0, ORDER_RELAXED);
+}
+
+static inline uint32_t or_acq_rel_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_OR, value, 0, ORDER_ACQ_REL);
+}
+
+static inline uint32_t and_relaxed_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_AND, value, 0, ORDER_RELAXED);
+}
+
+static inline uint32_t and_acq_rel_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_AND, value, 0, ORDER_ACQ_REL);
+}
+
+static inline uint32_t add_relaxed_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_ADD, value, 0, ORDER_RELAXED);
+}
+
+static inline uint32_t add_acq_rel_u32(atomic_u32 *word, uint32_t value)
+{
+  return (uint32_t)model_modify(word, 4, MODIFY_ADD, value, 0, ORDER_ACQ_REL);
+}
+
+static inline void or_relaxed_u64(atomic_u64 *word, uint64_t value)
+{
+  (void)model_modify(word, 8, MODIFY_OR, value, 0, ORDER_RELAXED);
+}
+
+static inline void or_acq_rel_u64(atomic_u64 *word, uint64_t value)
+{
+  (void)model_modify(word, 8, MODIFY_OR, value, 0, ORDER_ACQ_REL);
+}
+
+static inline void add_relaxed_u64(atomic_u64 *word, uint64_t value)
+{
+  (void)model_modify(word, 8, MODIFY_ADD, value, 0, ORDER_RELAXED);
+}
+
+static inline void add_acq_rel_u64(atomic_u64 *word, uint64_t value)
+{
+  (void)model_modify(word, 8, MODIFY_ADD, value, 0, ORDER_ACQ_REL);
 }
 
 static inline uintptr_t load_relaxed_word(const atomic_word *word)

@@ -180,7 +180,7 @@ static void read(struct memory *memory, unsigned number, unsigned stamp, int ord
   if (memory->current.seen[number] < stamp)
     memory->current.seen[number] = (uint8_t)stamp;
   join(&memory->acquired, &store->view);
-  if (order == ORDER_ACQUIRE)
+  if ((order & ORDER_ACQUIRE) != 0)
     join(&memory->current, &store->view);
 }
 
@@ -194,14 +194,16 @@ static void append(struct memory *memory, void *word, unsigned number, uint64_t 
     search_fail("the model is too small: STORES");
   memory->current.seen[number] = (uint8_t)location->count;
   store->value = value;
-  store->view = order == ORDER_RELEASE ? memory->current : memory->released;
+  store->view = (order & ORDER_RELEASE) != 0 ? memory->current : memory->released;
   store->view.seen[number] = (uint8_t)location->count;
   if (previous != NULL)
     join(&store->view, &previous->view);
   location->count++;
   set_raw(word, location->bytes, value);
   memory->times = 0;
-  if (order == ORDER_RELEASE)
+  if (order == ORDER_SEQ_CST)
+    join_bytes(fenced.seen, memory->current.seen, LOCATIONS);
+  if ((order & ORDER_RELEASE) != 0)
     tick(memory, search_running);
 }
 
@@ -230,10 +232,12 @@ uint64_t model_load(const void *word, unsigned bytes, int order)
   location = &locations[number];
   newest = location->count - 1;
   stamp = newest;
+  if (order == ORDER_SEQ_CST && memory->current.seen[number] < fenced.seen[number])
+    memory->current.seen[number] = fenced.seen[number];
   if (weak && memory->current.seen[number] < newest)
     stamp -= search_choose(newest - memory->current.seen[number] + 1);
   if (search_tracing)
-    search_trace(order == ORDER_ACQUIRE ? "load acquire" : "load relaxed", word, location->stores[stamp].value,
+    search_trace(order == ORDER_SEQ_CST ? "load seq_cst" : order == ORDER_ACQUIRE ? "load acquire" : "load relaxed", word, location->stores[stamp].value,
                  stamp < newest ? "(not the newest)" : "");
   memory->times = memory->times > 0 && memory->last == number && memory->stamp == stamp ? memory->times + 1 : 1;
   memory->last = number;
@@ -255,57 +259,53 @@ void model_store(void *word, unsigned bytes, uint64_t value, int order)
   }
   search_yield();
   if (search_tracing)
-    search_trace(order == ORDER_RELEASE ? "store release" : "store relaxed", word, value, "");
+    search_trace(order == ORDER_SEQ_CST ? "store seq_cst" : order == ORDER_RELEASE ? "store release" : "store relaxed", word, value, "");
   append(self(), word, find(word, bytes), value, order, NULL);
 }
 
-/* Reads the newest and, if it is as expected or nothing is expected, stores. */
-static uint32_t modify(uint32_t *word, bool any, uint32_t expected, bool merge, uint32_t value, int order)
+static uint64_t modified(uint64_t old, int how, uint64_t value)
 {
-  struct memory *memory = self();
+  switch (how) {
+  case MODIFY_OR:
+    return old | value;
+  case MODIFY_AND:
+    return old & value;
+  case MODIFY_ADD:
+    return old + value;
+  default:
+    return value;
+  }
+}
+
+/* Reads the newest and, if it is as expected or nothing is expected, stores. */
+uint64_t model_modify(void *word, unsigned bytes, int how, uint64_t value, uint64_t expected, int order)
+{
+  struct memory *memory;
   const struct store *newest;
   unsigned number;
-  uint32_t old;
+  bool stores;
+  uint64_t old;
+  if (search_running == NOBODY) {
+    old = raw(word, bytes);
+    if (how != MODIFY_IF_EXPECTED || old == expected)
+      set_raw(word, bytes, modified(old, how, value));
+    return old;
+  }
+  memory = self();
   if (is_guarded(word))
     search_fail("a guarded word is modified in one step");
   search_yield();
-  number = find(word, 4);
+  number = find(word, bytes);
   newest = &locations[number].stores[locations[number].count - 1];
-  old = (uint32_t)newest->value;
+  old = newest->value;
+  stores = how != MODIFY_IF_EXPECTED || old == expected;
   if (search_tracing)
-    search_trace(any || old == expected ? "exchange" : "failing exchange", word, value, "");
-  read(memory, number, locations[number].count - 1, any || old == expected ? order : ORDER_RELAXED);
+    search_trace(stores ? "exchange" : "failing exchange", word, modified(old, how, value), "");
+  read(memory, number, locations[number].count - 1, stores ? order : ORDER_RELAXED);
   memory->times = 0;
-  if (any || old == expected)
-    append(memory, word, number, merge ? old | value : value, order, newest);
+  if (stores)
+    append(memory, word, number, modified(old, how, value), order, newest);
   return old;
-}
-
-uint32_t model_exchange(uint32_t *word, uint32_t value, int order)
-{
-  uint32_t old = *word;
-  if (search_running != NOBODY)
-    return modify(word, true, 0, false, value, order);
-  *word = value;
-  return old;
-}
-
-void model_or(uint32_t *word, uint32_t bits)
-{
-  if (search_running != NOBODY)
-    (void)modify(word, true, 0, true, bits, ORDER_RELAXED);
-  else
-    *word |= bits;
-}
-
-bool model_compare_exchange(uint32_t *word, uint32_t expected, uint32_t desired, int order)
-{
-  if (search_running != NOBODY)
-    return modify(word, false, expected, false, desired, order) == expected;
-  if (*word != expected)
-    return false;
-  *word = desired;
-  return true;
 }
 
 static void fence(unsigned thread)

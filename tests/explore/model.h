@@ -14,6 +14,12 @@
  *     joins the views of what was read relaxed before.
  * M4  Full fences are in one order, and each joins what those before it saw.
  *     That tells of words, and orders no plain access: only M2 and M3 do.
+ *     A sequentially consistent store or read-modify-write comes before the
+ *     fences behind it, with all that its thread has seen; and such a load
+ *     reads nothing older than what came before it.  (Of a read-modify-write
+ *     that is more than C11 says, of accesses that are weaker: but all
+ *     processors have it, as they take a store that precedes a releasing one
+ *     to be performed before that.)
  * M5  A failing compare-and-exchange reads the newest store.
  * M6  A word that is declared as guarded is one that no two threads access at
  *     the same time, by some other word's doing.  Its accesses are no steps,

@@ -22,6 +22,18 @@ void *mempool__os_map_huge(size_t bytes)
   return NULL;
 }
 
+void *mempool__os_map_shared(size_t bytes)
+{
+  (void)bytes;
+  return NULL;
+}
+
+void *mempool__os_map_shared_huge(size_t bytes)
+{
+  (void)bytes;
+  return NULL;
+}
+
 void mempool__os_unmap(void *memory, size_t bytes)
 {
   (void)memory;
@@ -89,6 +101,26 @@ void mempool__os_wake(atomic_u32 *word)
 void mempool__os_wake_one(atomic_u32 *word)
 {
   wake(word, false);
+}
+
+bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  return mempool__os_wait(word, expected, deadline_ns);
+}
+
+void mempool__os_wake_all_shared(atomic_u32 *word)
+{
+  mempool__os_wake(word);
+}
+
+uint32_t mempool__os_process(void)
+{
+  return 1;
+}
+
+uint64_t mempool__os_process_start(uint32_t process)
+{
+  return process;
 }
 
 bool explore_fence = true;

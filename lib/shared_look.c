@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking at a pool that processes share, while any number of them go on. */
+#include "shared.h"
+
+#if ATOMICS_LOCK_FREE
+
+#include <inttypes.h>
+#include <string.h>
+
+/* What the lanes say, one after the other. */
+struct account {
+  uint64_t allocs;
+  uint64_t frees;
+  uint64_t inside; /* how many calls are under way, or were when somebody died */
+  uint64_t waiting;
+};
+
+static struct account read_account(const struct room *room)
+{
+  const struct shared_header *header = room->header;
+  struct account account;
+  uint32_t lanes = room_lanes(room);
+  uint32_t i;
+  account.allocs = load_acquire_u64(&header->others.allocs);
+  account.frees = load_acquire_u64(&header->others.frees);
+  account.inside = load_acquire_u64(&header->others.inside);
+  account.waiting = load_relaxed_u64(&header->others.waiting);
+  for (i = 0; i < lanes; i++) {
+    const struct lane *lane = room_lane(room, i);
+    account.allocs += load_acquire_u64(&lane->state) / LANE_ALLOC;
+    account.frees += load_acquire_u64(&lane->frees);
+    account.inside += load_acquire_u32(&lane->busy) != BUSY_NOT;
+    account.waiting += load_relaxed_u32(&lane->waiting) != 0;
+  }
+  return account;
+}
+
+static size_t count_out(const struct room *room)
+{
+  size_t out = 0;
+  uint32_t i;
+  for (i = 0; i < room->capacity; i++)
+    out += word_condition(load_acquire_u32(&room->words[i])) != WORD_FREE;
+  return out;
+}
+
+/*
+ * Counts the blocks that are out.  If nobody was inside a call all the while,
+ * *still, and *counted is what S4 would say of it.  Who saw a block taken or
+ * free, by acquire, sees its taker or freer inside, or its count changed.
+ */
+static size_t audit(const struct room *room, uint64_t settled, bool *still, int64_t *counted)
+{
+  struct account before = read_account(room);
+  size_t out = count_out(room);
+  struct account after;
+  fence_full();
+  after = read_account(room);
+  *still = before.inside == 0 && after.inside == 0 && before.allocs == after.allocs && before.frees == after.frees;
+  *counted = (int64_t)(settled / SETTLED_ONE + before.allocs - before.frees);
+  return out;
+}
+
+/* The figure where S4 is in doubt; and if nothing moves, an end to the doubt. */
+static size_t settle(struct room *room)
+{
+  atomic_u64 *word = &room->header->settled;
+  uint64_t settled = load_acquire_u64(word);
+  bool still;
+  int64_t counted;
+  size_t out = audit(room, settled, &still, &counted);
+  if (still && (int64_t)out >= counted)
+    (void)compare_exchange_acq_rel_u64(
+      word, settled, (settled & ~(uint64_t)SETTLED_DOUBT) + (uint64_t)((int64_t)out - counted) * SETTLED_ONE);
+  return out;
+}
+
+void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
+{
+  struct room *room = pool->room;
+  const struct shared_header *header = room->header;
+  struct account account;
+  uint32_t fresh = load_relaxed_u32(&header->fresh);
+  bool doubt;
+  int64_t out = mempool__shared_out(room, &doubt);
+  if (doubt)
+    out = (int64_t)settle(room);
+  account = read_account(room);
+  out = out < 0 ? 0 : out;
+  stats->block_size = pool->block_size;
+  stats->capacity = room->capacity;
+  stats->used = out < (int64_t)room->capacity ? (size_t)out : room->capacity;
+  stats->available = stats->capacity - stats->used;
+  stats->peak_used = fresh < room->capacity ? fresh : room->capacity;
+  if (stats->peak_used < stats->used) /* only while somebody writes nonsense */
+    stats->peak_used = stats->used;
+  stats->waiting = (size_t)account.waiting;
+  stats->refused_frees = load_relaxed_u64(&header->refused_frees);
+  stats->failed_allocs = load_relaxed_u64(&header->failed_allocs);
+  if ((pool_mode(pool) & MODE_COUNTERS) != 0) {
+    stats->alloc_count =
+      account.allocs + load_relaxed_u64(&header->settled) / SETTLED_ONE - load_relaxed_u64(&header->undone);
+    stats->free_count = stats->alloc_count - stats->used;
+  }
+}
+
+bool mempool__shared_is_live(const mempool *pool, uint32_t index)
+{
+  return word_condition(load_acquire_u32(&pool->room->words[index])) == WORD_LIVE;
+}
+
+/* ---- Checking ---- */
+
+static bool header_is_sound(const struct room *room)
+{
+  const struct shared_header *header = room->header;
+  return load_relaxed_u64(&header->magic) == SHARED_MAGIC &&
+         memcmp(&header->shape, &room->shape, sizeof room->shape) == 0 && load_relaxed_u32(&header->closed) <= 1 &&
+         load_relaxed_u32(&header->sleepers) <= SLEEPERS_WAKING &&
+         load_relaxed_u32(&header->lanes_used) <= room->lane_count &&
+         load_relaxed_u32(&header->owners_used) <= room->max_owners &&
+         load_relaxed_u32(&header->fresh) <= room->capacity;
+}
+
+/* S3 and S5, as far as they can be seen. */
+static bool lanes_are_sound(const struct room *room)
+{
+  uint32_t i;
+  for (i = 0; i < room->lane_count; i++) {
+    const struct lane *lane = room_lane(room, i);
+    if (load_relaxed_u32(&lane->owner) > room->max_owners ||
+        (load_relaxed_u64(&lane->state) & LANE_COUNT_MASK) > room->lane_slots ||
+        load_relaxed_u32(&lane->waiting) > 1)
+      return false;
+  }
+  return true;
+}
+
+/* S1, S2, S6: a word, and the canary of a block that is live or free. */
+static bool word_is_sound(const mempool *pool, uint32_t index)
+{
+  const struct room *room = pool->room;
+  uint32_t fresh = load_acquire_u32(&room->header->fresh);
+  uint32_t word = load_acquire_u32(&room->words[index]);
+  uint32_t owner = word_owner(word);
+  bool sound;
+  switch (word_condition(word)) {
+  case WORD_FREE:
+    sound = owner == 0;
+    break;
+  case WORD_LIVE:
+  case WORD_HELD:
+    sound = owner != 0 && owner <= room->max_owners && word_freed(word) != 0 &&
+            load_acquire_u64(room_slot(room, owner)) != OWNER_FREE;
+    break;
+  default:
+    sound = false;
+  }
+  if (word == 0)
+    return true;
+  if (sound && word_condition(word) != WORD_HELD && (pool_mode(pool) & MODE_GUARD) != 0)
+    sound = mempool__canary_whole(pool, index);
+  if (sound)
+    sound = index < fresh;
+  /* Somebody may have been at it; then it is not for us to judge. */
+  return sound || load_acquire_u32(&room->words[index]) != word;
+}
+
+bool mempool__shared_check(const mempool *pool)
+{
+  const struct room *room = pool->room;
+  uint64_t settled = load_acquire_u64(&room->header->settled);
+  bool still;
+  int64_t counted;
+  size_t out;
+  uint32_t i;
+  if (!header_is_sound(room) || !lanes_are_sound(room))
+    return false;
+  for (i = 0; i < room->capacity; i++) {
+    if (!word_is_sound(pool, i))
+      return false;
+  }
+  out = audit(room, settled, &still, &counted);
+  return !still || (settled & SETTLED_DOUBT) != 0 || counted == (int64_t)out ||
+         load_acquire_u64(&room->header->settled) != settled;
+}
+
+void mempool__shared_dump(const mempool *pool, FILE *stream)
+{
+  const struct room *room = pool->room;
+  uint32_t attached = 0;
+  uint32_t lanes = 0;
+  uint32_t i;
+  for (i = 1; i <= room->max_owners && i <= load_relaxed_u32(&room->header->owners_used); i++)
+    attached += load_relaxed_u64(room_slot(room, i)) != OWNER_FREE;
+  for (i = 0; i < room_lanes(room); i++)
+    lanes += load_relaxed_u32(&room_lane(room, i)->owner) != 0;
+  (void)fprintf(stream, "  shared: this is owner %" PRIu32 " of %" PRIu32 " attached, %" PRIu32 " lanes of %" PRIu32
+                        " in use\n", room->owner, attached, lanes, room->lane_count);
+}
+
+#endif /* ATOMICS_LOCK_FREE */
