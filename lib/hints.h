@@ -33,9 +33,10 @@ uint32_t mempool__hints_plan(uint32_t counts[HINTS_LEVELS], uint32_t bits);
 void mempool__hints_set(const struct hints *hints, uint32_t leaf, uint32_t bits, bool thoroughly);
 
 /*
- * Takes what a leaf holds, or with `one` a single bit of it: the first leaf
- * from `from` on, around the end.  Returns the bits, and which leaf it was; 0
- * if there seem to be none.
+ * Takes what a leaf holds, or with `one` a single bit of it: a leaf that is
+ * near `from`, by the first branch from that of `from` on, around the end, at
+ * each branching.  Returns the bits, and which leaf it was; 0 if there seem to
+ * be none.
  */
 uint32_t mempool__hints_take(const struct hints *hints, uint32_t from, bool one, uint32_t *leaf);
 
