@@ -402,7 +402,7 @@ MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks,
  * pool    where the handle is stored, for this process alone; NULL is stored
  *         on failure.
  * memory  the same memory that was given to mempool_init().
- * size    bytes in it.
+ * size    bytes in it, at least what mempool_required_size() says.
  *
  * Everything in the memory is checked before it is used, so that nothing
  * outside of memory and size is ever touched, whatever lies in there.  Nobody

@@ -12,11 +12,11 @@
 
 /*
  * Process numbers have at most 22 bits.  Start times are in hundredths of a
- * second since the machine was started: 37 bits are centuries, and the 23 that
+ * second since the machine was started: 36 bits are decades, and the 23 that
  * fit beside a recoverer's number are a day, in which process numbers don't
  * come round to one that started at the same hundredth.
  */
-enum { PROCESS_BITS = 22, PROCESS_SHIFT = 5, START_SHIFT = 27, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
+enum { PROCESS_BITS = 22, PROCESS_SHIFT = 6, START_SHIFT = 28, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
        BY_START_SHIFT = 41 };
 
 static uint64_t field(uint64_t slot, unsigned shift, unsigned bits)
@@ -74,10 +74,8 @@ static void raise_owners_used(struct room *room, uint32_t used)
  * at once.  One compare-and-swap writes all of a slot: who is killed here has
  * attached or hasn't.
  */
-bool mempool__owner_attach(struct room *room)
+static bool claim_slot(struct room *room, uint64_t word)
 {
-  uint32_t process = mempool__os_process();
-  uint64_t word = attached_word(process, mempool__os_process_start(process));
   uint32_t first = load_relaxed_u32(&room->header->next_owner) % room->max_owners;
   uint32_t i;
   for (i = 0; i < room->max_owners; i++) {
@@ -87,27 +85,57 @@ bool mempool__owner_attach(struct room *room)
         compare_exchange_acq_rel_u64(room_slot(room, owner), OWNER_FREE, word)) {
       store_relaxed_u32(&room->header->next_owner, owner % room->max_owners);
       room->owner = owner;
-      room->process = process;
-      room->tag = owner << WORD_OWNER_SHIFT | (room->plain ? WORD_LIVE : WORD_HELD);
       return true;
     }
   }
   return false;
 }
 
-/* Whether a block or a lane is in an owner's name. */
-static bool has_anything(const struct room *room, uint32_t owner)
+/* A bit for each owner in whose name a block or a lane is. */
+struct names {
+  uint32_t bits[OWNERS_MOST / 32 + 1];
+};
+
+static void read_names(const struct room *room, struct names *names)
 {
   uint32_t i;
+  memset(names, 0, sizeof *names);
   for (i = 0; i < room->lane_count; i++) {
-    if (load_relaxed_u32(&room_lane(room, i)->owner) == owner)
-      return true;
+    uint32_t owner = load_relaxed_u32(&room_lane(room, i)->owner);
+    if (owner <= OWNERS_MOST)
+      names->bits[owner / 32] |= UINT32_C(1) << owner % 32;
   }
   for (i = 0; i < room->capacity; i++) {
-    if (word_owner(load_relaxed_u32(&room->words[i])) == owner)
-      return true;
+    uint32_t owner = word_owner(load_relaxed_u32(&room->words[i]));
+    if (owner <= OWNERS_MOST)
+      names->bits[owner / 32] |= UINT32_C(1) << owner % 32;
   }
-  return false;
+}
+
+/* Frees the numbers of those who left with blocks in their names, all of which are free by now. */
+static bool reclaim_slots(struct room *room)
+{
+  struct names names;
+  bool any = false;
+  uint32_t owner;
+  read_names(room, &names);
+  for (owner = 1; owner <= owners_used(room); owner++) {
+    uint64_t slot = load_relaxed_u64(room_slot(room, owner));
+    if (state_of(slot) == OWNER_LEFT && (names.bits[owner / 32] >> owner % 32 & 1) == 0)
+      any |= compare_exchange_acq_rel_u64(room_slot(room, owner), slot, OWNER_FREE);
+  }
+  return any;
+}
+
+bool mempool__owner_attach(struct room *room)
+{
+  uint32_t process = mempool__os_process();
+  uint64_t word = attached_word(process, mempool__os_process_start(process));
+  if (!claim_slot(room, word) && (!reclaim_slots(room) || !claim_slot(room, word)))
+    return false;
+  room->process = process;
+  room->tag = room->owner << WORD_OWNER_SHIFT | (room->plain ? WORD_LIVE : WORD_HELD);
+  return true;
 }
 
 /* A child that was forked since it attached leaves the slot to its parent. */
@@ -115,6 +143,7 @@ void mempool__owner_detach(mempool *pool)
 {
   struct room *room = pool->room;
   atomic_u64 *slot = room_slot(room, room->owner);
+  struct names names;
   uint64_t old;
   uintptr_t i;
   for (i = 0; i < THREAD_SLOTS; i++)
@@ -124,7 +153,8 @@ void mempool__owner_detach(mempool *pool)
   old = load_relaxed_u64(slot);
   if (state_of(old) != OWNER_ATTACHED)
     return; /* recovered, though it lived */
-  if (has_anything(room, room->owner))
+  read_names(room, &names);
+  if ((old & OWNER_FORKED) != 0 || (names.bits[room->owner / 32] >> room->owner % 32 & 1) != 0)
     (void)compare_exchange_acq_rel_u64(slot, old, (old & ~(uint64_t)OWNER_STATE) | OWNER_LEFT);
   else
     (void)compare_exchange_acq_rel_u64(slot, old, OWNER_FREE);

@@ -91,8 +91,8 @@ void mempool__lane_release(struct room *room, struct lane *lane)
   store_release_u32(&lane->owner, 0);
 }
 
-/* Notes in the owner's slot that another lane, or none, works in its name. */
-static void note_lane(struct room *room, uint64_t bit_if_first, uint64_t bit_else)
+/* Notes in the owner's slot that another lane, or none, or a child works in its name. */
+static void note(struct room *room, uint64_t bit_if_first, uint64_t bit_else)
 {
   enum { TRIES = 16 };
   atomic_u64 *slot = room_slot(room, room->owner);
@@ -100,7 +100,8 @@ static void note_lane(struct room *room, uint64_t bit_if_first, uint64_t bit_els
   for (i = 0; i < TRIES; i++) {
     uint64_t old = load_relaxed_u64(slot);
     uint64_t bit = (old & bit_if_first) == 0 ? bit_if_first : bit_else;
-    if ((old & OWNER_STATE) != OWNER_ATTACHED || compare_exchange_acq_rel_u64(slot, old, old | bit))
+    unsigned state = (unsigned)(old & OWNER_STATE);
+    if ((state != OWNER_ATTACHED && state != OWNER_LEFT) || compare_exchange_acq_rel_u64(slot, old, old | bit))
       return;
   }
 }
@@ -140,7 +141,7 @@ static struct lane *claim_lane(struct room *room)
     struct lane *lane = room_lane(room, i);
     if (load_relaxed_u32(&lane->owner) == 0 && compare_exchange_acquire_u32(&lane->owner, 0, room->owner)) {
       raise_lanes_used(room, i + 1);
-      note_lane(room, OWNER_HAS_LANE, OWNER_MIXED);
+      note(room, OWNER_HAS_LANE, OWNER_MIXED);
       store_relaxed_u32(&lane->busy, BUSY_NOT);
       seat->lane = lane;
       return lane;
@@ -399,7 +400,7 @@ static bool find_outside(struct room *room, uint32_t *index)
   bool taken = false;
   int looks;
   if (load_relaxed_u32(&room->mixed) == 0) {
-    note_lane(room, OWNER_MIXED, OWNER_MIXED);
+    note(room, OWNER_MIXED, OWNER_MIXED);
     store_relaxed_u32(&room->mixed, 1);
   }
   add_acq_rel_u64(&room->header->others.inside, 1);
@@ -797,6 +798,12 @@ void mempool__shared_leave(mempool *pool, uintptr_t slot)
     mempool__lane_release(room, lane);
   fence_light();
   seat->tries = 0;
+}
+
+/* The child will work in its parent's name, whose number must outlast that. */
+void mempool__shared_before_fork(mempool *pool)
+{
+  note(pool->room, OWNER_FORKED, OWNER_FORKED);
 }
 
 void mempool__shared_forget(mempool *pool)

@@ -120,8 +120,8 @@ struct lane {
 enum { OWNERS_MOST = 65534 };
 
 /*
- * A slot.  0 is free.  Attached, or left with something still in its name: two
- * bits about its lanes, then the process and its start time.  Being recovered:
+ * A slot.  0 is free.  Attached, or left with something still in its name: three
+ * bits about who works in it, then the process and its start time.  Being recovered:
  * who does it, then its process and start time.
  */
 enum {
@@ -132,7 +132,8 @@ enum {
   OWNER_ABANDONED = 4, /* who recovered it was recovered itself */
   OWNER_STATE = 7,
   OWNER_HAS_LANE = 8,
-  OWNER_MIXED = 16 /* more than one lane has worked in its name, or somebody without a lane */
+  OWNER_MIXED = 16,  /* more than one lane has worked in its name, or somebody without a lane */
+  OWNER_FORKED = 32  /* a child was forked, and may work in it still when the parent has left */
 };
 
 /* ---- The header ---- */
@@ -264,8 +265,9 @@ bool mempool__shared_is_live(const mempool *pool, uint32_t index);
 bool mempool__shared_is_closed(const mempool *pool);
 void mempool__shared_dump(const mempool *pool, FILE *stream);
 
-/* Of threads.c: the thread with a slot ends; this is the child of a fork, and has no lanes yet. */
+/* Of threads.c: the thread with a slot ends; a child will be forked; this is that child, and has no lanes yet. */
 void mempool__shared_leave(mempool *pool, uintptr_t slot);
+void mempool__shared_before_fork(mempool *pool);
 void mempool__shared_forget(mempool *pool);
 
 /* ---- Between the engine, shared_make.c and owners.c ---- */

@@ -213,10 +213,14 @@ static bool is_power_of_two(uint64_t value)
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-/* Whether a shape, which is a copy, is one that this library could have made in so many bytes. */
-static bool is_sound(const struct shared_shape *shape, uint64_t bytes)
+/*
+ * Whether a shape, which is a copy, is one that this library could have made
+ * in so many bytes, of which the first few were skipped.
+ */
+static bool is_sound(const struct shared_shape *shape, size_t size, size_t skipped)
 {
   struct layout plan;
+  uint64_t bytes = size - skipped;
   uint64_t front;
   if (shape->version != SHARED_VERSION || shape->byte_order != SHARED_BYTE_ORDER ||
       shape->checksum != checksum(shape) || (shape->flags & MEMPOOL_SHARED) == 0 ||
@@ -230,7 +234,7 @@ static bool is_sound(const struct shared_shape *shape, uint64_t bytes)
       plan.stride != shape->stride)
     return false;
   front = tables_of(shape).end;
-  return shape->blocks >= front && shape->blocks - front < shape->alignment && shape->blocks < bytes &&
+  return size >= mempool__shared_bytes(shape) && shape->blocks >= front && shape->blocks - front < shape->alignment && shape->blocks < bytes &&
          plan.area_bytes <= bytes - shape->blocks && shape->bytes == shape->blocks + plan.area_bytes;
 }
 
@@ -287,33 +291,23 @@ static void fill_pool(mempool *pool, struct room *room)
   store_relaxed_u32(&pool->mode, mode_of(shape));
 }
 
-/* The header in a range of memory; NULL if it can't be there. */
-static struct shared_header *header_in(void *memory, size_t size, uint64_t *bytes)
-{
-  size_t skipped = -(uintptr_t)memory & (GEOMETRY_CACHE_LINE - 1);
-  if (size < skipped || size - skipped < sizeof(struct shared_header))
-    return NULL;
-  *bytes = size - skipped;
-  return (struct shared_header *)((uintptr_t)memory + skipped);
-}
-
 mempool_status mempool_attach(mempool **pool, void *memory, size_t size)
 {
   struct shared_header *header;
   struct shared_shape shape;
   struct handle *handle;
-  uint64_t bytes = 0;
+  size_t skipped = -(uintptr_t)memory & (GEOMETRY_CACHE_LINE - 1);
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
   if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
     return MEMPOOL_E_INVALID_ARGUMENT;
-  header = header_in(memory, size, &bytes);
+  header = (struct shared_header *)((uintptr_t)memory + skipped);
   /* Acquire, pairs with the release in lay(). */
-  if (header == NULL || load_acquire_u64(&header->magic) != SHARED_MAGIC)
+  if (size < skipped || size - skipped < sizeof *header || load_acquire_u64(&header->magic) != SHARED_MAGIC)
     return MEMPOOL_E_CORRUPTED;
   memcpy(&shape, &header->shape, sizeof shape);
-  if (!is_sound(&shape, bytes))
+  if (!is_sound(&shape, size, skipped))
     return MEMPOOL_E_CORRUPTED;
   if ((((uintptr_t)header + (uintptr_t)shape.blocks) & (uintptr_t)(shape.alignment - 1)) != 0)
     return MEMPOOL_E_INVALID_ARGUMENT;

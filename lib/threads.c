@@ -102,6 +102,8 @@ static void before_fork(void)
   mempool *pool;
   lock_acquire(&registry);
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
+    if (pool_is_shared(pool))
+      mempool__shared_before_fork(pool);
     lock_acquire(&pool->lock);
     mempool__caches_shut(pool);
   }

@@ -644,6 +644,22 @@ static void test_fork_child_destroy_leaves_parent_attached(void)
   tear_down(&f);
 }
 
+/* The child goes on in its parent's name. */
+static void test_destroy_after_fork_number_kept(void)
+{
+  struct fixture f;
+  pid_t child;
+  set_up(&f);
+  child = fork();
+  if (child == 0)
+    _exit(0);
+  CU_ASSERT_EQUAL(waitpid(child, NULL, 0), child);
+  mempool_destroy(f.peer);
+  CU_ASSERT_EQUAL(load_relaxed_u64(room_slot(f.pool->room, 2)) & OWNER_STATE, OWNER_LEFT);
+  CU_ASSERT_EQUAL_FATAL(mempool_attach(&f.peer, f.memory, MEMORY_BYTES), MEMPOOL_OK);
+  tear_down(&f);
+}
+
 /* ---- The header, and checking ---- */
 
 static void test_attach_any_bit_of_shape_refused(void)
@@ -670,7 +686,7 @@ static void test_attach_one_byte_short_refused(void)
   mempool *third;
   size_t bytes, size;
   set_up(&f);
-  bytes = (size_t)f.pool->room->shape.bytes;
+  bytes = mempool__shared_bytes(&f.pool->room->shape);
   for (size = 0; size < bytes; size += size < 400 || size > bytes - 100 ? 1 : 64)
     CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, size), MEMPOOL_E_CORRUPTED);
   CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, bytes), MEMPOOL_OK);
@@ -803,6 +819,7 @@ int main(void)
     TEST(test_alloc_no_lane_left_ok),
     TEST(test_fork_child_leaves_parents_lane_alone),
     TEST(test_fork_child_destroy_leaves_parent_attached),
+    TEST(test_destroy_after_fork_number_kept),
     TEST(test_attach_any_bit_of_shape_refused),
     TEST(test_attach_one_byte_short_refused),
     TEST(test_attach_misaligned_refused),
