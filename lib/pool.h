@@ -53,7 +53,6 @@ struct mempool {
   uintptr_t caches_bytes; /* 0: no caches */
   atomic_u32 *places;     /* the depot's, if there are caches */
   atomic_word handed_out; /* the depot's fresh, if there are caches */
-
   struct room *room;      /* of a pool that processes share, see shared.h; else NULL */
 
   /* What is used with the lock held. */
