@@ -8,6 +8,7 @@
  * os_wait_linux.c  sleeping, by futex
  * os_wait_posix.c  sleeping, by condition variables, where there is no futex
  *                  or MEMPOOL_NO_FUTEX is defined
+ * os_emscripten.c  all of it, in WebAssembly
  */
 #ifndef MEMPOOL_OS_H
 #define MEMPOOL_OS_H

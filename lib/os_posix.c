@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "os.h"
 
+#ifndef __EMSCRIPTEN__
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -232,3 +234,5 @@ uint64_t mempool__os_process_start(uint32_t process)
   /* It may have ended in between. */
   return start != 1 || exists(process) ? start : 0;
 }
+
+#endif

@@ -6,7 +6,7 @@
  */
 #include "os.h"
 
-#if !OS_HAS_FUTEX
+#if !OS_HAS_FUTEX && !defined(__EMSCRIPTEN__)
 
 #include <pthread.h>
 #include <time.h>

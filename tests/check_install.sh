@@ -43,6 +43,11 @@ skip() { # name, reason
   number=$((number + 1))
   echo "ok $number - $1 # SKIP $2"
 }
+# A program of WebAssembly needs something to run it.
+run() {
+  # shellcheck disable=SC2086 # a command with arguments
+  ${PROGRAM_RUNNER-} "$1"
+}
 version=$(sed -n 's/^Version: //p' pkgconfig/libmempool.pc)
 root=$directory/root
 
@@ -97,7 +102,7 @@ rm -f "$root$libdir"/libmempool.so*
 if [ -e "$root$libdir/libmempool.a" ]; then
   build "$directory/static" --static
   result $? 'a program builds against the static library'
-  "$directory/static" >"$directory/out" 2>&1 && [ "$(cat "$directory/out")" = "$version" ]
+  run "$directory/static" >"$directory/out" 2>&1 && [ "$(cat "$directory/out")" = "$version" ]
   result $? 'and runs, with no shared library there'
 else
   skip 'a program builds against the static library' 'configured without static libraries'

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the programs that PROGRAMS names, under WRAPPER if that is set.  Each is
-# a case, and passes if it exits with 0 and, if it is a misuse, says nothing.
+# a case, and passes if it exits with 0 and, if it is a misuse, says nothing;
+# one that exits with 77 is a skip, for the reason that it says.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -23,6 +24,8 @@ for program in "$@"; do
   esac
   if [ $status -eq 0 ] && { [ $silent = no ] || [ -z "$output" ]; }; then
     echo "ok $number - $name"
+  elif [ $status -eq 77 ]; then
+    echo "ok $number - $name # SKIP $output"
   else
     echo "not ok $number - $name"
     echo "# exit status $status"

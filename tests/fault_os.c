@@ -316,5 +316,9 @@ int main(void)
     TEST(test_init_each_call_fails_no_memory_borne),
     TEST(test_init_each_call_fails_invalid_borne),
   };
+#ifdef __EMSCRIPTEN__
+  puts("1..0 # SKIP an allocator stands for the system in WebAssembly, and for none of the calls that fail here");
+  return 0;
+#endif
   return RUN_TESTS(tests);
 }

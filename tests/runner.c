@@ -15,6 +15,27 @@ void skip_test(const char *reason)
   skip_reason = reason;
 }
 
+static bool skipped_in_wasm(const char *reason)
+{
+#ifdef __EMSCRIPTEN__
+  skip_test(reason);
+  return true;
+#else
+  (void)reason;
+  return false;
+#endif
+}
+
+bool skipped_without_fork(void)
+{
+  return skipped_in_wasm("there is no fork() in WebAssembly");
+}
+
+bool skipped_without_signals(void)
+{
+  return skipped_in_wasm("there are no signals to threads in WebAssembly");
+}
+
 uint64_t test_seed(void)
 {
   const char *given = getenv("TEST_SEED");

@@ -13,6 +13,7 @@
 #define TESTS_RUNNER_H
 
 #include <CUnit/CUnit.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,13 @@ int run_tests(const char *suite, const test_case *tests, size_t count);
 
 /* Marks the running test as skipped; the test then returns without an assertion. */
 void skip_test(const char *reason);
+
+/*
+ * Whether the running test can't go on, and so was marked as skipped, because this platform has no fork(), or can't
+ * send signals to threads.  For tests that start threads before they would find out.
+ */
+bool skipped_without_fork(void);
+bool skipped_without_signals(void);
 
 /*
  * The seed of a randomised test: the environment's TEST_SEED if it is set,

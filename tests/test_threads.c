@@ -1009,6 +1009,8 @@ static const shape forked[] = { { 8, 4 }, { 64, 0 }, { 256, 32 }, { 2048, 0 } };
 static void test_fork_threads_churn_child_finds_all(void)
 {
   size_t i, forks = scaled(24, 8);
+  if (skipped_without_fork())
+    return;
   for (i = 0; i < COUNT_OF(forked); i++)
     fork_while_churning(&forked[i], forks, false);
   printf("# %zu forks\n", forks * COUNT_OF(forked));
@@ -1017,6 +1019,8 @@ static void test_fork_threads_churn_child_finds_all(void)
 static void test_fork_not_from_main_child_finds_all(void)
 {
   size_t i, forks = scaled(20, 10);
+  if (skipped_without_fork())
+    return;
   any_status = getenv("TEST_SLOW_TOOL") != NULL;
   for (i = 0; i < COUNT_OF(forked); i++)
     fork_while_churning(&forked[i], forks, true);
@@ -1028,6 +1032,8 @@ static void test_fork_not_from_main_child_finds_all(void)
 static void test_fork_caches_filled_child_takes_each_free_block(void)
 {
   size_t s, i;
+  if (skipped_without_fork())
+    return;
   for (s = 0; s < COUNT_OF(shapes); s++) {
     idler idlers[3];
     atomic_uint ready = 0, stop = 0;
@@ -1054,6 +1060,8 @@ static void test_fork_caches_filled_child_takes_each_free_block(void)
 static void test_fork_thread_waits_child_has_no_waiter(void)
 {
   size_t s, i;
+  if (skipped_without_fork())
+    return;
   for (s = 0; s + 1 < COUNT_OF(shapes); s++) {
     mempool *pool = make(BLOCK_SIZE, shapes[s].capacity, shapes[s].cache_blocks);
     void *blocks[MOST_CAPACITY];
