@@ -63,12 +63,14 @@ void initialize(void *base, uint32_t stride, uint32_t capacity)
 
 void *allocate(void)
 {
-  void *block = depot_take(&pool->depot);
-  if (block == NULL) {
+  void *block;
+  if (pool->depot.count > 0) {
+    block = depot_take(&pool->depot);
+  } else {
     if (pool->depot.fresh == pool->geometry.capacity)
       return NULL;
     block = geometry_address(&pool->geometry, pool->depot.fresh);
-    depot_take_fresh(&pool->depot, block);
+    depot_take_fresh(&pool->depot);
   }
   pool->generation = pool->generations[geometry_index(&pool->geometry, block)];
   return block;
@@ -108,5 +110,5 @@ mempool_status look(const void *block)
 
 uint32_t used(void)
 {
-  return pool->depot.fresh - depot_top(&pool->depot);
+  return pool->depot.fresh - pool->depot.count;
 }
