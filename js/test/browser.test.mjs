@@ -11,6 +11,8 @@ import { directory, findProgram, here, lacks, tools } from './support.mjs';
 const chromium = findProgram('chromium', 'chromium-browser', 'google-chrome');
 const skip = lacks('playwright-core', 20) || (chromium === undefined && 'Chromium is not installed');
 
+const timeout = 60000; // of something that hangs
+
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript' };
 // It keeps to itself: no updates, no reports, no sync.
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -50,46 +52,46 @@ async function open(headers = {}) {
 before(async () => {
   if (!skip)
     browser = await createRequire(join(tools, 'x.js'))('playwright-core').chromium.launch({ executablePath: chromium, headless: true, args: FLAGS });
-}, { timeout: 60000 });
+}, { timeout });
 
 after(async () => {
   await browser?.close();
   servers.forEach((server) => server.close());
 });
 
-test('a page: blocks from its main thread, filled in place by what the platform has', { skip }, async () => {
+test('a page: blocks from its main thread, filled in place by what the platform has', { skip, timeout }, async () => {
   const page = await open();
   assert.deepEqual(await page.evaluate(() => window.plain()), { used: 0, capacity: 10, random: 65536, decoded: 'in place',
     code: 'ERR_FOREIGN_BLOCK', isolated: false, shared: false });
 });
 
-test('a page without the two headers: what takes shared memory is refused', { skip }, async () => {
+test('a page without the two headers: what takes shared memory is refused', { skip, timeout }, async () => {
   const page = await open();
   assert.deepEqual(await page.evaluate(() => window.withoutShared()), Array(3).fill('ERR_SHARED_MEMORY_UNAVAILABLE'));
 });
 
-test('a page: waiting for a block does not block it', { skip }, async () => {
+test('a page: waiting for a block does not block it', { skip, timeout }, async () => {
   const page = await open();
   assert.equal(await page.evaluate(() => window.waiting()), true);
 });
 
-test('a page: a Worker has pools of its own', { skip }, async () => {
+test('a page: a Worker has pools of its own', { skip, timeout }, async () => {
   const page = await open();
   assert.deepEqual(await page.evaluate(() => window.inWorker()), { blocks: 4, last: null, available: 4 });
 });
 
-test('a page: an AudioWorklet takes and frees a block in each quantum', { skip }, async () => {
+test('a page: an AudioWorklet takes and frees a block in each quantum', { skip, timeout }, async () => {
   const page = await open();
   assert.deepEqual(await page.evaluate(() => window.inWorklet(2000)), { quanta: 2000, used: 4, queued: 4, first: 0, last: 1996 });
 });
 
-test('a page with the two headers is isolated, and plain pools work there as well', { skip }, async () => {
+test('a page with the two headers is isolated, and plain pools work there as well', { skip, timeout }, async () => {
   const page = await open(ISOLATION);
   const { isolated, used, capacity } = await page.evaluate(() => window.plain());
   assert.deepEqual({ isolated, used, capacity }, { isolated: true, used: 0, capacity: 10 });
 });
 
-test('a page whose policy forbids eval, and allows WebAssembly', { skip }, async () => {
+test('a page whose policy forbids eval, and allows WebAssembly', { skip, timeout }, async () => {
   const page = await open({ 'Content-Security-Policy': "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'" });
   assert.equal((await page.evaluate(() => window.plain())).used, 0);
 });
