@@ -83,6 +83,21 @@ mempool *attach(void *memory, size_t bytes)
   return pool;
 }
 
+bool sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  return true;
+#else
+  return false;
+#endif
+#else
+  return false;
+#endif
+}
+
 void give_up_in_time(void)
 {
   if (getenv("TEST_ROUNDS") == NULL)

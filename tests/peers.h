@@ -42,6 +42,9 @@ void clear_away(ground *g);
 /* One more attachment, or the end of the test. */
 mempool *attach(void *memory, size_t bytes);
 
+/* Whether this is built with a sanitizer whose own work slows it down many times. */
+bool sanitized(void);
+
 /* Ends the program, and with it its children, if it hangs; unless TEST_ROUNDS asks for more than usual. */
 void give_up_in_time(void);
 

@@ -614,6 +614,10 @@ static bool can_trace(void)
     skip_test("the tool that this runs under would be what is traced");
     return false;
   }
+  if (sanitized()) {
+    skip_test("the sanitizer's own instructions are the most of those that would be stepped through");
+    return false;
+  }
   t.n = map_shared(sizeof(*t.n));
   t.act = &nothing;
   victim = start_victim(&t);

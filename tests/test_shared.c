@@ -529,7 +529,7 @@ static void test_attach_one_too_many_no_memory_until_one_leaves(void)
 
 static void test_attach_default_most_owners_65534(void)
 {
-  if (getenv("TEST_SLOW_TOOL") != NULL)
+  if (getenv("TEST_SLOW_TOOL") != NULL || sanitized())
     skip_test("takes minutes under this tool");
   else
     expect_most_owners(0, 65534);
