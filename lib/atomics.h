@@ -137,6 +137,11 @@ static inline void store_release_u64(atomic_u64 *word, uint64_t value)
   atomic_store_explicit(word, value, memory_order_release);
 }
 
+static inline void add_relaxed_u64(atomic_u64 *word, uint64_t value)
+{
+  (void)atomic_fetch_add_explicit(word, value, memory_order_relaxed);
+}
+
 static inline void add_acq_rel_u64(atomic_u64 *word, uint64_t value)
 {
   (void)atomic_fetch_add_explicit(word, value, memory_order_acq_rel);

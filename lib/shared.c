@@ -465,7 +465,7 @@ static mempool_status take(mempool *pool, void **block)
 
 static void count_failure(struct room *room)
 {
-  add_acq_rel_u64(&room->header->failed_allocs, 1);
+  add_relaxed_u64(&room->header->failed_allocs, 1);
 }
 
 static __attribute__((noinline)) void *alloc_long(mempool *pool)
@@ -569,7 +569,7 @@ static bool free_outside(struct room *room, uint32_t index, uint32_t word)
 
 static mempool_status refuse(struct room *room, mempool_status status)
 {
-  add_acq_rel_u64(&room->header->refused_frees, 1);
+  add_relaxed_u64(&room->header->refused_frees, 1);
   return status;
 }
 
@@ -682,7 +682,7 @@ static void undo(mempool *pool, void *const *blocks, size_t count)
     uint32_t index = (uint32_t)geometry_index(&pool->geometry, blocks[i]);
     (void)let_go(room, index, load_relaxed_u32(&room->words[index]));
   }
-  add_acq_rel_u64(&room->header->undone, count);
+  add_relaxed_u64(&room->header->undone, count);
   wake_if_any(room);
 }
 
@@ -748,7 +748,7 @@ static void set_waiting(struct room *room, struct lane *lane, bool waiting)
   if (lane != NULL)
     store_relaxed_u32(&lane->waiting, waiting);
   else
-    add_acq_rel_u64(&room->header->others.waiting, waiting ? 1 : UINT64_MAX);
+    add_relaxed_u64(&room->header->others.waiting, waiting ? 1 : UINT64_MAX);
 }
 
 mempool_status mempool__shared_alloc_wait(mempool *pool, void **block, int64_t timeout_ns)

@@ -12,14 +12,14 @@ objects=$(mktemp -d)
 own=${3:-$objects}
 trap 'rm -rf "$objects"' EXIT
 flags="-std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
-  -Wmissing-prototypes -Werror -include $here/atomics.h -I$here -I$here/../../include -I$lib"
+  -Wmissing-prototypes -Wno-missing-field-initializers -Werror -include $here/atomics.h -I$here -I$here/../../include -I$lib"
 # shellcheck disable=SC2086
 {
   for source in blocks caches geometry hints inspect lock owners pool shared shared_look shared_make waiters; do
     ${CC:-gcc} $flags -fsanitize=thread -c "$lib/$source.c" -o "$objects/$source.o"
   done
   ${CC:-gcc} $flags -fsanitize=thread -c "$here/statics.c" -o "$objects/statics.o"
-  for source in coroutine model search os world litmus scenarios; do
+  for source in coroutine model search os world litmus scenarios shared_scenarios; do
     [ -f "$own/explore_$source.o" ] || ${CC:-gcc} $flags -O3 -c "$here/$source.c" -o "$own/explore_$source.o"
   done
   [ "$own" = "$objects" ] || cp "$own"/explore_*.o "$objects"

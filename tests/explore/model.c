@@ -26,7 +26,7 @@ static struct location {
 } locations[LOCATIONS];
 
 /* Numbers of words; an open hash table. */
-enum { ADDRESSES = 256, GUARDED = LOCATIONS };
+enum { ADDRESSES = 256, GUARDED = LOCATIONS, IGNORED };
 static struct {
   const void *address;
   unsigned number;
@@ -45,6 +45,13 @@ static struct memory {
 } threads[THREADS];
 
 static struct view fenced; /* M4 */
+
+/* Where each thread has a part of its own. */
+static struct {
+  uintptr_t begin;
+  size_t bytes;
+} private;
+
 static unsigned location_count;
 static unsigned thread_count;
 static bool weak;
@@ -78,6 +85,7 @@ void model_forget(void)
 {
   unsigned i;
   memset(index_of_address, 0, sizeof index_of_address);
+  memset(&private, 0, sizeof private);
   for (i = 0; i < location_count; i++)
     locations[i].count = 0;
   location_count = 0;
@@ -136,10 +144,33 @@ void model_guard(const void *word)
   index_of_address[at].number = GUARDED;
 }
 
-static bool is_guarded(const void *word)
+void model_ignore(const void *word)
 {
   unsigned at = place_of(word);
-  return index_of_address[at].address == word && index_of_address[at].number == GUARDED;
+  index_of_address[at].address = word;
+  index_of_address[at].number = IGNORED;
+}
+
+static bool is_declared(const void *word, unsigned as)
+{
+  unsigned at = place_of(word);
+  return index_of_address[at].address == word && index_of_address[at].number == as;
+}
+
+static bool is_guarded(const void *word)
+{
+  return is_declared(word, GUARDED);
+}
+
+void model_private(const void *memory, size_t bytes)
+{
+  private.begin = (uintptr_t)memory;
+  private.bytes = bytes;
+}
+
+static bool is_private(const void *address)
+{
+  return (uintptr_t)address - private.begin < private.bytes;
 }
 
 /* The number of a word, which gets its first store when it is met: what it held before the threads began. */
@@ -214,7 +245,7 @@ uint64_t model_load(const void *word, unsigned bytes, int order)
   unsigned number;
   unsigned newest;
   unsigned stamp;
-  if (search_running == NOBODY)
+  if (search_running == NOBODY || is_declared(word, IGNORED))
     return raw(word, bytes);
   if (is_guarded(word)) {
     model_plain(word, bytes, false);
@@ -248,7 +279,7 @@ uint64_t model_load(const void *word, unsigned bytes, int order)
 
 void model_store(void *word, unsigned bytes, uint64_t value, int order)
 {
-  if (search_running == NOBODY) {
+  if (search_running == NOBODY || is_declared(word, IGNORED)) {
     set_raw(word, bytes, value);
     return;
   }
@@ -285,7 +316,7 @@ uint64_t model_modify(void *word, unsigned bytes, int how, uint64_t value, uint6
   unsigned number;
   bool stores;
   uint64_t old;
-  if (search_running == NOBODY) {
+  if (search_running == NOBODY || is_declared(word, IGNORED)) {
     old = raw(word, bytes);
     if (how != MODIFY_IF_EXPECTED || old == expected)
       set_raw(word, bytes, modified(old, how, value));
@@ -382,6 +413,17 @@ void model_end(unsigned thread)
   threads[thread].ended = true;
 }
 
+bool model_knows_newest(const void *word, unsigned bytes)
+{
+  unsigned number = find(word, bytes);
+  return self()->current.seen[number] + 1u == locations[number].count;
+}
+
+void model_observe_death(unsigned thread)
+{
+  join(&self()->current, &threads[thread].current);
+}
+
 void model_see_all(unsigned thread)
 {
   unsigned i;
@@ -420,7 +462,8 @@ void model_plain(const void *address, size_t bytes, bool write)
   const struct view *current;
   uintptr_t at = (uintptr_t)address & ~(uintptr_t)3;
   unsigned other;
-  if (search_running == NOBODY || address == (const void *)&mempool__thread_offset) /* each thread has its own */
+  /* What each thread has of its own. */
+  if (search_running == NOBODY || address == (const void *)&mempool__thread_offset || is_private(address))
     return;
   current = &self()->current;
   for (; at < (uintptr_t)address + bytes; at += 4) {

@@ -45,6 +45,18 @@ void model_forget(void);
 /* Declares a word as guarded (M6), until model_forget(). */
 void model_guard(const void *word);
 
+/* Declares a word that nothing depends on: it is no state, and its accesses are no steps. */
+void model_ignore(const void *word);
+
+/* Declares memory in which each thread has a part of its own; and forgets it. */
+void model_private(const void *memory, size_t bytes);
+
+/* The calling thread learns that another has died: the kernel says so, after all that it did. */
+void model_observe_death(unsigned thread);
+
+/* Whether the calling thread can't read anything but the newest store. */
+bool model_knows_newest(const void *word, unsigned bytes);
+
 /* A full fence on every thread, each in a step of its own. */
 void model_fence_all(void);
 

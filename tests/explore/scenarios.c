@@ -3,6 +3,7 @@
 #include "caches.h"
 #include "litmus.h"
 #include "search.h"
+#include "shared_scenarios.h"
 #include "statics.h"
 #include "world.h"
 
@@ -465,6 +466,10 @@ static const struct scenario *find_scenario(const char *name)
     if (strcmp(scenarios[i].name, name) == 0)
       return &scenarios[i];
   }
+  for (i = 0; i < shared_count; i++) {
+    if (strcmp(shared_scenarios[i].name, name) == 0)
+      return &shared_scenarios[i];
+  }
   (void)fprintf(stderr, "explore: no scenario \"%s\"\n", name);
   exit(99);
 }
@@ -474,7 +479,9 @@ static struct result total;
 static bool run(unsigned number, const struct scenario *scenario, bool quick)
 {
   uint64_t seed = UINT64_C(0x2545f4914f6cdd1d);
-  struct result result = search_run(scenario, quick ? 6 : 40, seed);
+  const char *patience = getenv("EXPLORE_SECONDS");
+  double seconds = patience != NULL ? atof(patience) : quick ? 6 : 40;
+  struct result result = search_run(scenario, seconds, seed);
   bool ok = scenario->judge != NULL ? !result.failed && scenario->judge() : !result.failed;
   total.executions += result.executions;
   total.pruned += result.pruned;
@@ -513,12 +520,16 @@ int main(int argc, char **argv)
   if (argc == 2 && strcmp(argv[1], "--list") == 0) {
     for (i = 0; i < SCENARIOS; i++)
       (void)printf("%s\n", scenarios[i].name);
+    for (i = 0; i < shared_count; i++)
+      (void)printf("%s\n", shared_scenarios[i].name);
     return 0;
   }
   if (argc != 1 && !quick)
     return usage();
   for (i = 0; i < SCENARIOS; i++)
     count += !quick || scenarios[i].quick;
+  for (i = 0; i < shared_count; i++)
+    count += !quick || shared_scenarios[i].quick;
   (void)printf("1..%u\n", litmus_count + count);
   for (i = 0; i < litmus_count; i++)
     ok &= run(++number, &litmus_tests[i], quick);
@@ -527,6 +538,12 @@ int main(int argc, char **argv)
       return 1;
     if (!quick || scenarios[i].quick)
       ok &= run(++number, &scenarios[i], quick);
+  }
+  for (i = 0; i < shared_count; i++) {
+    if (first && !ok)
+      return 1;
+    if (!quick || shared_scenarios[i].quick)
+      ok &= run(++number, &shared_scenarios[i], quick);
   }
   (void)printf("# in all: %" PRIu64 " executions, %" PRIu64 " of them pruned, %.1f s\n", total.executions, total.pruned,
                total.seconds);

@@ -18,8 +18,9 @@ enum state { READY, SLEEPING, AWAITING, ENDED };
 
 static struct thread {
   enum state state;
-  bool timed;
+  enum sleep timed;
   bool late;
+  bool died;
   const void *word;
   uintptr_t offset;
 } threads[THREADS];
@@ -40,6 +41,8 @@ static uint64_t random_state;
 static bool pruning;
 static unsigned spurious_left;
 static int switches_left;
+static unsigned deaths_left;
+static bool signalled;
 static unsigned last_run;
 static bool skip;
 static bool settling;
@@ -120,14 +123,16 @@ static uint64_t hash_state(void)
   }
   for (i = 0; i < scenario->threads; i++) {
     const struct thread *thread = &threads[i];
-    hash = mix(hash, (uint64_t)thread->state << 2 | (uint64_t)thread->timed << 1 | (uint64_t)thread->late);
+    hash = mix(hash, (uint64_t)thread->state << 4 | (uint64_t)thread->died << 3 | (uint64_t)thread->timed << 1 | (uint64_t)thread->late);
     hash = mix(hash, thread->offset);
     if (thread->state == SLEEPING)
       hash = mix(hash, (uintptr_t)thread->word);
     if (thread->state != ENDED)
       hash = hash_bytes(hash, coroutine_bottom(i), (size_t)(coroutine_top(i) - coroutine_bottom(i)));
   }
-  hash = mix(hash, spurious_left);
+  hash = mix(hash, (uint64_t)spurious_left << 8 | deaths_left << 1 | signalled);
+  if (deaths_left > 0)
+    hash = mix(hash, last_run);
   if (switches_left >= 0)
     hash = mix(hash, (uint64_t)switches_left << 8 | last_run);
   return hash;
@@ -141,12 +146,23 @@ static void leave(void)
   coroutine_leave(me);
 }
 
+/* A handler's own steps are no places for another. */
+static void interrupt(void)
+{
+  if (scenario->handler == NULL || signalled || search_choose(2) == 0)
+    return;
+  signalled = true;
+  scenario->handler();
+}
+
 void search_yield(void)
 {
-  if (skip)
+  if (skip) {
     skip = false;
-  else
-    leave();
+    return;
+  }
+  leave();
+  interrupt();
 }
 
 void search_skip_yield(void)
@@ -192,12 +208,12 @@ unsigned search_choose(unsigned count)
   return choices[depth++].chosen;
 }
 
-bool search_sleep(const void *word, bool timed)
+bool search_sleep(const void *word, enum sleep how)
 {
   struct thread *thread = &threads[search_running];
   thread->state = SLEEPING;
   thread->word = word;
-  thread->timed = timed;
+  thread->timed = how;
   thread->late = false;
   leave();
   return !thread->late;
@@ -216,6 +232,11 @@ void search_wake(const void *word, bool all)
     sleepers[0] = sleepers[search_choose(count)];
   for (i = 0; i < count && (all || i == 0); i++)
     threads[sleepers[i]].state = READY;
+}
+
+bool search_has_died(unsigned thread)
+{
+  return threads[thread].died;
 }
 
 void search_yield_until_newer(void)
@@ -267,7 +288,7 @@ static void resume(unsigned number)
   search_running = NOBODY;
 }
 
-enum reason { RUN, OUT_OF_TIME, FOR_NO_REASON };
+enum reason { RUN, OUT_OF_TIME, FOR_NO_REASON, DIES };
 
 struct option {
   unsigned thread;
@@ -287,7 +308,8 @@ static unsigned list_options(struct option *options)
       return count;
   }
   for (i = 0; i < scenario->threads; i++) {
-    if (threads[i].state == SLEEPING && threads[i].timed)
+    if (threads[i].state == SLEEPING &&
+        (threads[i].timed == SLEEP_TIMED || (threads[i].timed == SLEEP_NAP && deaths_left < scenario->deaths)))
       options[count++] = (struct option){ i, OUT_OF_TIME };
   }
   /* Nobody may be waited for by a wake-up that only comes for no reason. */
@@ -295,6 +317,8 @@ static unsigned list_options(struct option *options)
     if (threads[i].state == SLEEPING)
       options[count++] = (struct option){ i, FOR_NO_REASON };
   }
+  if (deaths_left > 0 && (scenario->mortal >> last_run & 1) != 0 && threads[last_run].state != ENDED)
+    options[count++] = (struct option){ last_run, DIES };
   return count;
 }
 
@@ -314,6 +338,8 @@ static void begin(void)
   dead_count = 0;
   spurious_left = scenario->spurious;
   switches_left = scenario->switches;
+  deaths_left = scenario->deaths;
+  signalled = false;
   last_run = 0;
   skip = false;
   failure = NULL;
@@ -329,10 +355,22 @@ static bool all_ended(void)
   return true;
 }
 
+static void die(unsigned number)
+{
+  deaths_left--;
+  threads[number].state = ENDED;
+  threads[number].died = true;
+  model_end(number);
+  if (search_tracing)
+    (void)printf("#   thread %u dies\n", number);
+  if (scenario->died != NULL)
+    scenario->died(number);
+}
+
 /* Runs the scenario once, along the given choices and then on.  False if it led to a state met before. */
 static bool run_once(void)
 {
-  struct option options[3 * THREADS];
+  struct option options[3 * THREADS + 1];
   struct option option;
   begin();
   while (failure == NULL) {
@@ -349,6 +387,10 @@ static bool run_once(void)
     if (option.thread != last_run && options[0].thread == last_run && switches_left > 0)
       switches_left--;
     last_run = option.thread;
+    if (option.reason == DIES) {
+      die(option.thread);
+      continue;
+    }
     threads[option.thread].state = READY;
     if (option.reason == OUT_OF_TIME)
       threads[option.thread].late = true;

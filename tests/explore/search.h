@@ -13,6 +13,8 @@
  *     the first is a step, the others read the same: spinning on longer leads
  *     nowhere that waiting before the first load doesn't lead to.  The same
  *     goes for a third load in a row.
+ * S4  A thread that may die does so right after a step: when others notice
+ *     makes no difference to what it leaves behind.
  */
 #ifndef EXPLORE_SEARCH_H
 #define EXPLORE_SEARCH_H
@@ -35,6 +37,10 @@ struct scenario {
   uint64_t random;      /* executions by random choices, 0 for all */
   bool (*judge)(void);  /* at the very end; NULL: not to have failed is enough */
   bool quick;
+  unsigned deaths;                /* S4: most in one execution */
+  unsigned mortal;                /* a bit for each thread that may die */
+  void (*died)(unsigned thread);
+  void (*handler)(void);          /* of a signal: runs on a thread, once in an execution, before any of its steps */
 };
 
 struct result {
@@ -66,8 +72,9 @@ void search_trace(const char *what, const void *address, uint64_t value, const c
 /* Makes the next search_yield() none: it would be in the same place. */
 void search_skip_yield(void);
 
-/* Sleeps until somebody wakes the word; false if time ran out. */
-bool search_sleep(const void *word, bool timed);
+/* Sleeps until somebody wakes the word; false if time ran out: of a nap, only if somebody has died. */
+enum sleep { SLEEP_FOR_EVER, SLEEP_TIMED, SLEEP_NAP };
+bool search_sleep(const void *word, enum sleep how);
 /* Wakes all who sleep on the word, or one of them, whichever. */
 void search_wake(const void *word, bool all);
 void search_yield_until_newer(void);
@@ -75,12 +82,24 @@ void search_yield_until_newer(void);
 /* Wipes what dead frames left below the calling thread's stack, which would tell states apart. */
 void search_settle(void);
 
+/* Whether a thread has died. */
+bool search_has_died(unsigned thread);
+
 /* The calling thread goes on alone. */
 void search_kill_others(void);
 
 /* The thread's slot, set before the search; and whether there is an asymmetric fence (os.c). */
 void search_set_offset(unsigned thread, uintptr_t offset);
 extern bool explore_fence;
+
+/* A time-out, and who has run out of it in a pool that processes share. */
+#define EXPLORE_TIMEOUT_NS 1000
+extern bool explore_late[];
+
+/* What mempool__os_map() gives out. */
+enum { EXPLORE_PAGES = 4 };
+extern unsigned char explore_pages[EXPLORE_PAGES][4096];
+extern bool explore_page_used[EXPLORE_PAGES];
 
 /* A name for an address, by the scenarios. */
 const char *describe(const void *address);

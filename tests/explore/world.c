@@ -3,6 +3,7 @@
 
 #include "caches.h"
 #include "search.h"
+#include "shared.h"
 #include "statics.h"
 #include "threads.h"
 
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ARENA_BYTES = 4096, NO_OWNER = 0, SET_UP = 200, BLOCK_BYTES = 8, INSTANTS = 24, OWNED_CACHES = 3, DEAD_BYTES = 512 };
+enum { ARENA_BYTES = 8192, NO_OWNER = 0, SET_UP = 200, BLOCK_BYTES = 8, INSTANTS = 24, OWNED_CACHES = 3, DEAD_BYTES = 512 };
 
 static alignas(64) unsigned char arena[ARENA_BYTES];
 
@@ -31,6 +32,7 @@ static struct everything {
   uint8_t owner[BLOCKS];
   uint64_t payload[BLOCKS];
   uint8_t freeing[THREADS]; /* index + 1 */
+  uint32_t word[THREADS];   /* and, in pools that processes share, the block's word when that began */
   uint8_t stamps[THREADS];
   uint8_t watch[THREADS];
   bool excused[THREADS];
@@ -38,9 +40,16 @@ static struct everything {
   struct instant instants[THREADS][INSTANTS];
   uint8_t capacity;
   uint8_t takers; /* threads inside an allocation */
+  uint8_t returning; /* blocks that a recovery is about to free */
 } everything;
 
 struct world *const world = &everything.world;
+
+/* The pool as the running thread has it. */
+static mempool *here(void)
+{
+  return world->pools[0] != NULL ? world->pools[search_running] : world->pool;
+}
 
 void expect(bool condition, const char *text)
 {
@@ -66,6 +75,20 @@ static void remember(unsigned thread, struct instant instant)
   everything.instants[thread][everything.count[thread]++] = instant;
 }
 
+/* In pools that processes share. */
+static uint32_t word_at(unsigned index)
+{
+  return world->pool->room->words[index];
+}
+
+static void begin_give(uint32_t index)
+{
+  everything.owner[index] = NO_OWNER;
+  everything.freeing[search_running] = (uint8_t)(index + 1);
+  if (world->pools[0] != NULL)
+    everything.word[search_running] = word_at(index);
+}
+
 /* Something has just changed. */
 static void instant(void)
 {
@@ -75,6 +98,7 @@ static void instant(void)
     if (everything.owner[i] == NO_OWNER)
       now.idle |= (uint8_t)(1u << i);
   }
+  now.idle &= (uint8_t)~everything.returning;
   for (i = 0; i < THREADS; i++) {
     if (everything.freeing[i] > 0)
       now.idle &= (uint8_t)~(1u << (everything.freeing[i] - 1));
@@ -136,9 +160,10 @@ static void own(void *block)
 {
   uint32_t index = 0;
   uint64_t found;
-  expect(mempool_block_index(world->pool, block, &index) == MEMPOOL_OK, "what was handed out is no block");
+  expect(mempool_block_index(here(), block, &index) == MEMPOOL_OK, "what was handed out is no block");
   expect(everything.owner[index] == NO_OWNER, "a block has two owners");
   everything.owner[index] = (uint8_t)(search_running + 1);
+  everything.returning &= (uint8_t)~(1u << index);
   model_plain(block, BLOCK_BYTES, false);
   memcpy(&found, block, sizeof found);
   expect(found == everything.payload[index], "a block does not hold what its last owner wrote");
@@ -154,7 +179,7 @@ static void end_take(void *block, bool must_be_exact)
   everything.takers &= (uint8_t)~(1u << me);
   if (block != NULL) {
     own(block);
-    (void)mempool_block_index(world->pool, block, &index);
+    (void)mempool_block_index(here(), block, &index);
     everything.watch[me] = WATCH_NONE;
   } else {
     everything.watch[me] = must_be_exact ? WATCH_RETURNED : WATCH_NONE;
@@ -169,12 +194,23 @@ static void end_take(void *block, bool must_be_exact)
   search_settle();
 }
 
+/*
+ * Whether the pool was closed before, as the running thread can know: the
+ * locks tell it, but in a pool that processes share only what it has heard from
+ * who closed it.
+ */
+static bool is_closed(void)
+{
+  return world->closed &&
+         (world->pools[0] == NULL || model_knows_newest(&here()->room->header->closed, sizeof(uint32_t)));
+}
+
 void *take(void)
 {
-  bool closed = world->closed;
+  bool closed = is_closed();
   void *block;
   begin_take();
-  block = mempool_alloc(world->pool);
+  block = mempool_alloc(here());
   expect(!closed || block == NULL, "a closed pool handed a block out");
   end_take(block, !world->closing && !world->inexact);
   return block;
@@ -182,10 +218,10 @@ void *take(void)
 
 void *take_waiting(bool timed, mempool_status *status)
 {
-  bool closed = world->closed;
+  bool closed = is_closed();
   void *block;
   begin_take();
-  *status = mempool_alloc_wait(world->pool, &block, timed ? 1000 : -1);
+  *status = mempool_alloc_wait(here(), &block, timed ? 1000 : -1);
   /* The call's frames are gone: whoever touches the waiter from now on, or did so unordered, is found. */
   model_plain((unsigned char *)__builtin_frame_address(0) - DEAD_BYTES, DEAD_BYTES - 128, true);
   expect((*status == MEMPOOL_OK) == (block != NULL), "status and block disagree");
@@ -202,7 +238,7 @@ unsigned take_bulk(void **blocks, unsigned count)
   unsigned i;
   search_yield();
   search_skip_yield();
-  if (mempool_alloc_bulk(world->pool, blocks, count) != MEMPOOL_OK)
+  if (mempool_alloc_bulk(here(), blocks, count) != MEMPOOL_OK)
     count = 0;
   for (i = 0; i < count; i++)
     own(blocks[i]);
@@ -215,34 +251,50 @@ void give(void *block)
   uint32_t index = 0;
   mempool_status status;
   search_yield();
-  (void)mempool_block_index(world->pool, block, &index);
+  (void)mempool_block_index(here(), block, &index);
   expect(everything.owner[index] == search_running + 1, "the scenario frees what it does not own");
   model_plain(block, BLOCK_BYTES, true);
   everything.payload[index] = next_stamp();
   memcpy(block, &everything.payload[index], sizeof everything.payload[index]);
-  everything.owner[index] = NO_OWNER;
-  everything.freeing[search_running] = (uint8_t)(index + 1);
+  begin_give(index);
   instant();
   search_skip_yield();
-  status = mempool_free(world->pool, block);
+  status = mempool_free(here(), block);
   expect(status == MEMPOOL_OK, "a block was refused");
   everything.freeing[search_running] = 0;
   instant();
   search_settle();
 }
 
+bool give_racing(void *block)
+{
+  uint32_t index = 0;
+  mempool_status status;
+  search_yield();
+  (void)mempool_block_index(here(), block, &index);
+  begin_give(index);
+  instant();
+  search_skip_yield();
+  status = mempool_free(here(), block);
+  expect(status == MEMPOOL_OK || status == MEMPOOL_E_DOUBLE_FREE, "a block was refused for another reason");
+  everything.freeing[search_running] = 0;
+  instant();
+  search_settle();
+  return status == MEMPOOL_OK;
+}
+
 /* In between it belongs to somebody all the same. */
 void disown(void *block)
 {
   uint32_t index = 0;
-  (void)mempool_block_index(world->pool, block, &index);
+  (void)mempool_block_index(here(), block, &index);
   everything.owner[index] = SET_UP;
 }
 
 void adopt(void *block)
 {
   uint32_t index = 0;
-  (void)mempool_block_index(world->pool, block, &index);
+  (void)mempool_block_index(here(), block, &index);
   everything.owner[index] = (uint8_t)(search_running + 1);
 }
 
@@ -251,7 +303,7 @@ void close_pool(void)
   search_yield();
   world->closing = true;
   search_skip_yield();
-  mempool_close(world->pool);
+  mempool_close(here());
   world->closed = true;
   search_settle();
 }
@@ -326,9 +378,159 @@ void world_init(unsigned capacity, unsigned cache_blocks, unsigned threads, bool
   }
 }
 
+static void init_shared(unsigned capacity, unsigned threads, bool warm)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  void *blocks[THREADS] = { NULL };
+  struct room *room = NULL;
+  unsigned i;
+  world_init_none();
+  statics_reset();
+  statics_regions();
+  options.flags = MEMPOOL_SHARED;
+  options.max_owners = THREADS;
+  options.alignment = 8;
+  memset(arena, 0, sizeof arena);
+  memset(explore_page_used, 0, EXPLORE_PAGES);
+  memset(explore_late, 0, sizeof explore_late[0] * THREADS);
+  everything.capacity = (uint8_t)capacity;
+  for (i = 0; i < threads; i++) {
+    mempool__thread_offset = THREAD_NEW;
+    expect((i == 0 ? mempool_init(&world->pools[0], arena, sizeof arena, BLOCK_BYTES, capacity, &options)
+                   : mempool_attach(&world->pools[i], arena, sizeof arena)) == MEMPOOL_OK,
+           "no pool");
+    if (warm)
+      blocks[i] = mempool_alloc(world->pools[i]); /* claims a lane in any case */
+    search_set_offset(i, mempool__thread_offset);
+  }
+  world->pool = world->pools[0];
+  for (i = 0; i < threads; i++) {
+    room = world->pools[i]->room;
+    mempool__thread_offset = i * sizeof(struct cache);
+    expect(mempool_free(world->pools[i], blocks[i]) == MEMPOOL_OK, "no pool");
+    search_region(&room->seats[i], sizeof room->seats[i], true);
+    search_region(&room->mixed, sizeof room->mixed, true);
+  }
+  for (i = 0; i < threads; i++)
+    model_guard(&world->pools[i]->mode);
+  mempool__thread_offset = THREAD_WITHOUT;
+  search_region(arena, (size_t)((unsigned char *)room->header - arena) + (size_t)room->shape.bytes, true);
+  search_region(explore_late, sizeof explore_late[0] * THREADS, true);
+  model_private(explore_pages, sizeof explore_pages);
+  model_ignore(&room->header->failed_allocs);
+  model_ignore(&room->header->refused_frees);
+  for (i = 0; i < threads; i++) /* where to look first, and figures */
+    model_ignore(&room_lane(room, i)->cursor);
+}
+
+void world_init_shared(unsigned capacity, unsigned threads)
+{
+  init_shared(capacity, threads, true);
+}
+
+void world_init_shared_cold(unsigned capacity, unsigned threads)
+{
+  init_shared(capacity, threads, false);
+}
+
+void *world_memory(void)
+{
+  return arena;
+}
+
+size_t world_bytes(void)
+{
+  return sizeof arena;
+}
+
+/* What it held, and what it had taken inside of the call, is a dead owner's; what it had freed is idle. */
+void world_died(unsigned thread)
+{
+  int taken = -1;
+  unsigned i;
+  uint8_t freeing = everything.freeing[thread];
+  for (i = 0; i < everything.capacity; i++) {
+    if (word_condition(word_at(i)) != WORD_FREE && word_owner(word_at(i)) == mempool_owner(world->pools[thread]) &&
+        everything.owner[i] == NO_OWNER && i + 1 != freeing) {
+      everything.owner[i] = (uint8_t)(thread + 1);
+      if ((everything.takers >> thread & 1) != 0 && (everything.returning >> i & 1) == 0)
+        taken = (int)i;
+    }
+  }
+  if (freeing > 0 && word_at(freeing - 1u) == everything.word[thread])
+    everything.owner[freeing - 1] = (uint8_t)(thread + 1);
+  everything.freeing[thread] = 0;
+  everything.watch[thread] = WATCH_NONE;
+  everything.takers &= (uint8_t)~(1u << thread);
+  settle_excuses(thread, taken);
+  instant();
+}
+
+unsigned recover_if_dead(unsigned thread)
+{
+  size_t recovered = 0;
+  uint8_t mine = 0;
+  unsigned i;
+  search_yield();
+  if (!search_has_died(thread))
+    return 0;
+  model_observe_death(thread);
+  for (i = 0; i < everything.capacity; i++) {
+    if (everything.owner[i] == thread + 1) {
+      everything.owner[i] = NO_OWNER;
+      mine |= (uint8_t)(1u << i);
+    }
+  }
+  everything.returning |= mine;
+  search_skip_yield();
+  expect(mempool_recover(here(), mempool_owner(world->pools[thread]), &recovered) == MEMPOOL_OK, "not recovered");
+  /* Somebody else may still be at it. */
+  for (i = 0; i < everything.capacity; i++) {
+    if (word_condition(word_at(i)) == WORD_FREE)
+      everything.returning &= (uint8_t)~(1u << i);
+  }
+  instant();
+  search_settle();
+  return (unsigned)recovered;
+}
+
+void world_finish_shared(void)
+{
+  mempool *pool = NULL;
+  mempool_stats stats = MEMPOOL_STATS_INIT;
+  unsigned held = 0;
+  unsigned i;
+  for (i = 0; i < THREADS; i++) {
+    if (world->pools[i] != NULL && !search_has_died(i))
+      pool = world->pools[i];
+    expect(everything.watch[i] != WATCH_RETURNED, "nothing was handed out though not every block was out, to the end");
+  }
+  mempool__thread_offset = THREAD_WITHOUT;
+  expect(pool != NULL, "the scenario let everybody die");
+  if (pool == NULL)
+    return;
+  for (i = 0; i < THREADS; i++) {
+    if (world->pools[i] != NULL && search_has_died(i))
+      expect(mempool_recover(pool, mempool_owner(world->pools[i]), NULL) == MEMPOOL_OK, "not recovered");
+  }
+  expect(mempool_check(pool) == MEMPOOL_OK, "mempool_check() is not content");
+  for (i = 0; i < everything.capacity; i++)
+    held += everything.owner[i] != NO_OWNER && !search_has_died(everything.owner[i] - 1u);
+  expect(mempool_get_stats(pool, &stats) == MEMPOOL_OK && stats.used == held, "the figures are not right");
+  expect(stats.waiting == 0, "somebody still waits");
+  pool->room->header->closed = 0;
+  while (mempool_alloc(pool) != NULL)
+    held++;
+  expect(held == everything.capacity, "a block is lost, or was handed out twice");
+  expect(mempool_check(pool) == MEMPOOL_OK, "mempool_check() is not content at last");
+}
+
 void world_never_closed(void)
 {
-  model_guard(&world->pool->mode);
+  if (world->pools[0] != NULL)
+    model_guard(&world->pool->room->header->closed);
+  else
+    model_guard(&world->pool->mode);
 }
 
 void world_finish(void)

@@ -22,7 +22,8 @@ enum { BLOCKS = 8 };
 /* The pool of the scenario, and what its threads want to remember. */
 extern struct world *const world;
 struct world {
-  mempool *pool;
+  mempool *pool;            /* one for all, or in memory that is shared: */
+  mempool *pools[THREADS];  /* each thread's own handle */
   void *held[THREADS][BLOCKS];
   uint32_t results[16];
   uint32_t words[4];
@@ -40,6 +41,17 @@ struct world {
 void world_init(unsigned capacity, unsigned cache_blocks, unsigned threads, bool open, unsigned left);
 void world_init_none(void);
 
+/*
+ * The same for a pool that processes share, each thread being one: every
+ * thread has attached, and has a lane, with a block that it freed last if there
+ * are enough.
+ */
+void world_init_shared(unsigned capacity, unsigned threads);
+/* The same with no lanes yet. */
+void world_init_shared_cold(unsigned capacity, unsigned threads);
+void *world_memory(void);
+size_t world_bytes(void);
+
 /* Then: the pool is never closed, so its mode is constant. */
 void world_never_closed(void);
 
@@ -56,6 +68,15 @@ void adopt(void *block);
 
 /* U4. */
 void world_finish(void);
+void world_finish_shared(void);
+
+/* In pools that processes share: what a dead thread held is recovered, if it is dead.  Returns how much. */
+unsigned recover_if_dead(unsigned thread);
+/* For the search. */
+void world_died(unsigned thread);
+
+/* A free that may be refused, as the block was freed by somebody else at the same time.  True if it wasn't. */
+bool give_racing(void *block);
 
 void expect(bool condition, const char *text);
 

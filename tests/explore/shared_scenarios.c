@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* Scenarios of pools that processes share; each thread is a process, and may be killed. */
+#include "shared_scenarios.h"
+
+#include "world.h"
+
+#define POOL(name, capacity, threads)                                         \
+  static void name##_closing(void)                                            \
+  {                                                                           \
+    world_init_shared(capacity, threads);                                     \
+  }                                                                           \
+  static void name(void)                                                      \
+  {                                                                           \
+    name##_closing();                                                         \
+    world_never_closed();                                                     \
+  }
+
+POOL(up_3_on_3, 3, 3)
+POOL(up_3_on_2, 2, 3)
+POOL(up_3_on_1, 1, 3)
+POOL(up_2_on_2, 2, 2)
+POOL(up_2_on_1, 1, 2)
+
+static void up_1_on_2_inexact(void)
+{
+  world_init_shared(2, 1);
+  world_never_closed();
+  world->inexact = true;
+}
+
+static void up_2_on_1_cold(void)
+{
+  world_init_shared_cold(1, 2);
+  world_never_closed();
+}
+
+static void pair(unsigned self)
+{
+  void *block = take();
+  (void)self;
+  if (block != NULL)
+    give(block);
+}
+
+/* One who may die, one who goes on, and one who recovers it and wants all there is. */
+static void pair_or_recover(unsigned self)
+{
+  void *block;
+  if (self < 2) {
+    pair(self);
+    return;
+  }
+  (void)recover_if_dead(0);
+  block = take();
+  if (block != NULL)
+    give(block);
+}
+
+static void exhaust_against_pair(unsigned self)
+{
+  if (self > 0) {
+    pair(self);
+    return;
+  }
+  while ((world->held[0][world->results[0]] = take()) != NULL)
+    world->results[0]++;
+}
+
+/* Two recover the one that died, who held a block. */
+static void two_recover(unsigned self)
+{
+  if (self == 0) {
+    (void)take();
+    return;
+  }
+  world->results[self] = recover_if_dead(0);
+  expect(world->results[1] + world->results[2] <= 1, "a block was counted twice");
+  pair(self);
+}
+
+/* Who recovers may die as well, and is recovered with what it was at. */
+static void recover_the_recoverer(unsigned self)
+{
+  if (self == 0) {
+    (void)take();
+  } else if (self == 1) {
+    (void)recover_if_dead(0);
+  } else {
+    (void)recover_if_dead(1);
+    (void)recover_if_dead(0);
+  }
+}
+
+/* A block that one takes is freed by both.  (If it were taken again in between, the second free would be of that.) */
+static void racing_frees(unsigned self)
+{
+  if (self == 0) {
+    world->held[0][0] = take();
+    store_release_u32(&world->words[0], 1);
+  } else {
+    search_yield();
+    if (load_acquire_u32(&world->words[0]) == 0)
+      return;
+  }
+  if (world->held[0][0] != NULL)
+    world->results[self] = give_racing(world->held[0][0]);
+}
+
+static void one_free_won(void)
+{
+  expect(world->results[0] + world->results[1] == 1, "not one of two frees succeeded");
+  world_finish_shared();
+}
+
+static void wait_or_pair(unsigned self)
+{
+  mempool_status status;
+  void *block;
+  if (self > 0) {
+    pair(self);
+    return;
+  }
+  block = take_waiting(false, &status);
+  if (block != NULL)
+    give(block);
+}
+
+static void wait_timed_or_pair(unsigned self)
+{
+  mempool_status status;
+  void *block;
+  if (self > 0) {
+    pair(self);
+    return;
+  }
+  block = take_waiting(true, &status);
+  if (block != NULL)
+    give(block);
+}
+
+static void wait_or_close(unsigned self)
+{
+  if (self == 0)
+    wait_or_pair(self);
+  else if (self == 1)
+    (void)take();
+  else
+    close_pool();
+}
+
+/* One waits for what the other holds, who may die; it looks again by itself. */
+static void wait_for_the_dying(unsigned self)
+{
+  if (self == 0) {
+    pair(self);
+  } else {
+    wait_or_pair(0);
+  }
+}
+
+/* Who is woken first may be killed before it takes the block: the other must be woken as well. */
+static void two_wait_one_dies(unsigned self)
+{
+  wait_or_pair(self == 2 ? 1 : 0);
+}
+
+static void dies_or_recovers(unsigned self)
+{
+  if (self > 0)
+    (void)recover_if_dead(0);
+  pair(self);
+}
+
+/* One holds the last number and is dead; one recovers it, and one attaches as soon as it can. */
+static void up_attach(void)
+{
+  void *block;
+  world_init_shared(2, 3);
+  world_never_closed();
+  search_region(explore_pages[3], sizeof explore_pages[3], true);
+  search_region(explore_page_used, EXPLORE_PAGES, true);
+  /* The third is gone, and has left a block. */
+  block = mempool_alloc(world->pools[2]);
+  expect(block != NULL, "no block");
+}
+
+static void attach_or_recover(unsigned self)
+{
+  mempool *own;
+  void *block;
+  if (self == 0) {
+    search_yield();
+    search_skip_yield();
+    expect(mempool_recover(world->pools[0], mempool_owner(world->pools[2]), NULL) == MEMPOOL_OK, "not recovered");
+    search_settle();
+    return;
+  }
+  search_yield();
+  search_skip_yield();
+  if (mempool_attach(&own, world_memory(), world_bytes()) == MEMPOOL_OK) {
+    expect(mempool_owner(own) > 2, "two have one number");
+    block = mempool_alloc(own);
+    expect(block != NULL, "of two blocks one is free");
+    expect(mempool_free(own, block) == MEMPOOL_OK, "a block was refused");
+    mempool_destroy(own);
+  }
+  search_settle();
+}
+
+/* Both want the one block, and wait for it. */
+static void all_wait(unsigned self)
+{
+  (void)self;
+  wait_or_pair(0);
+}
+
+/* Which instants excuse whom isn't followed into handlers. */
+static void up_2_on_2_inexact(void)
+{
+  up_2_on_2();
+  world->inexact = true;
+}
+
+static void in_handler(void)
+{
+  pair(0);
+}
+
+/* The other is only there to outlive it. */
+static void handler_and_death(unsigned self)
+{
+  if (self == 0)
+    pair(self);
+}
+
+#define PLAIN .threads = 3, .body = pair, .finish = world_finish_shared, .weak = true, .switches = -1
+
+const struct scenario shared_scenarios[] = {
+  { .name = "shared: 2 x 1 pair on 2 blocks", .threads = 2, .set_up = up_2_on_2, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: 2 x 1 pair on 1 block", .threads = 2, .set_up = up_2_on_1, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: exhaust against a pair", .threads = 2, .set_up = up_2_on_2, .body = exhaust_against_pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: 2 x 1 pair on 2 blocks, one dies", .threads = 2, .set_up = up_2_on_2, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: 2 x 1 pair on 1 block, one dies", .threads = 2, .set_up = up_2_on_1, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: racing double free", .threads = 2, .set_up = up_2_on_2, .body = racing_frees,
+    .finish = one_free_won, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: 3 x 1 pair on 3 blocks", .set_up = up_3_on_3, PLAIN },
+  { .name = "shared: 3 x 1 pair on 2 blocks", .set_up = up_3_on_2, PLAIN },
+  { .name = "shared: 3 x 1 pair on 1 block", .set_up = up_3_on_1, PLAIN },
+  { .name = "shared: 3 x 1 pair on 3 blocks, one dies", .set_up = up_3_on_3, PLAIN, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: 3 x 1 pair on 1 block, one dies", .set_up = up_3_on_1, PLAIN, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: one dies, one goes on, one recovers", .threads = 3, .set_up = up_3_on_2, .body = pair_or_recover,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .deaths = 1, .mortal = 1, .died = world_died },
+  { .name = "shared: one dies, two recover it", .threads = 3, .set_up = up_3_on_1, .body = two_recover,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .deaths = 1, .mortal = 1, .died = world_died },
+  { .name = "shared: who recovers dies as well", .threads = 3, .set_up = up_3_on_1, .body = recover_the_recoverer,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .deaths = 2, .mortal = 3, .died = world_died },
+  { .name = "shared: one dies, one recovers it", .threads = 2, .set_up = up_2_on_2, .body = dies_or_recovers,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: 3 x 1 pair on 2 blocks, one dies, at most 2 preemptions", .set_up = up_3_on_2, .threads = 3,
+    .body = pair, .finish = world_finish_shared, .weak = true, .switches = 2, .deaths = 1, .mortal = 7,
+    .died = world_died },
+  { .name = "shared: a handler runs in a pair", .threads = 2, .set_up = up_2_on_2_inexact, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .handler = in_handler },
+  { .name = "shared: a handler runs in a pair, alone", .threads = 1, .set_up = up_1_on_2_inexact, .body = pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true, .handler = in_handler },
+  { .name = "shared: a handler runs in a pair, one dies", .threads = 2, .set_up = up_2_on_2_inexact,
+    .body = handler_and_death, .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true,
+    .handler = in_handler, .deaths = 1, .mortal = 1, .died = world_died },
+  { .name = "shared: 2 x 1 pair on 1 block, lanes claimed on the way", .threads = 2, .set_up = up_2_on_1_cold,
+    .body = pair, .finish = world_finish_shared, .weak = true, .switches = -1 },
+  { .name = "shared: attach against recover", .threads = 2, .set_up = up_attach, .body = attach_or_recover,
+    .finish = NULL, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: wait for one who dies", .threads = 2, .set_up = up_2_on_1, .body = wait_for_the_dying,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .deaths = 1, .mortal = 1, .died = world_died },
+  { .name = "shared: 2 wait, one dies, at most 2 preemptions", .threads = 3, .set_up = up_3_on_1,
+    .body = two_wait_one_dies, .finish = world_finish_shared, .weak = true, .switches = 2, .deaths = 1, .mortal = 1,
+    .died = world_died },
+  { .name = "shared: wait against a pair", .threads = 2, .set_up = up_2_on_1, .body = wait_or_pair,
+    .finish = world_finish_shared, .weak = true, .spurious = 1, .switches = -1, .quick = true },
+  { .name = "shared: 2 wait for 1 block", .threads = 2, .set_up = up_2_on_1, .body = all_wait,
+    .finish = world_finish_shared, .weak = true, .spurious = 1, .switches = -1 },
+  { .name = "shared: wait with time-out against a pair", .threads = 2, .set_up = up_2_on_1,
+    .body = wait_timed_or_pair, .finish = world_finish_shared, .weak = true, .spurious = 1, .switches = -1 },
+  { .name = "shared: wait, take and close", .threads = 3, .set_up = up_3_on_1_closing, .body = wait_or_close,
+    .finish = world_finish_shared, .weak = true, .switches = -1 },
+};
+
+const unsigned shared_count = sizeof shared_scenarios / sizeof shared_scenarios[0];
