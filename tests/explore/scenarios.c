@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 /* ---- The lock alone ---- */
 
@@ -474,29 +478,97 @@ static const struct scenario *find_scenario(const char *name)
   exit(99);
 }
 
-static struct result total;
+/* What is to be run, in this order, and what came of it, for all the processes that do so. */
+static const struct scenario *queue[100];
+static unsigned queued;
+static bool quick;
+static struct shares {
+  unsigned next;
+  unsigned failures;
+  uint64_t executions;
+  uint64_t pruned;
+} *shares;
 
-static bool run(unsigned number, const struct scenario *scenario, bool quick)
+static const char *extent(const struct scenario *scenario, const struct result *result)
+{
+  if (result->complete)
+    return scenario->switches < 0 ? "complete" : "complete up to the bound";
+  return scenario->random > 0 ? "random" : result->failed ? "stopped" : "bounded";
+}
+
+static bool is_litmus(const struct scenario *scenario)
+{
+  return scenario >= litmus_tests && scenario < litmus_tests + litmus_count;
+}
+
+static bool run(const struct scenario *scenario)
 {
   uint64_t seed = UINT64_C(0x2545f4914f6cdd1d);
   const char *patience = getenv("EXPLORE_SECONDS");
   double seconds = patience != NULL ? atof(patience) : quick ? 6 : 40;
   struct result result = search_run(scenario, seconds, seed);
   bool ok = scenario->judge != NULL ? !result.failed && scenario->judge() : !result.failed;
-  total.executions += result.executions;
-  total.pruned += result.pruned;
-  total.seconds += result.seconds;
+  if (is_litmus(scenario) && scenario->judge == NULL)
+    ok = result.failed; /* the race is to be found */
+  (void)__atomic_fetch_add(&shares->executions, result.executions, __ATOMIC_RELAXED);
+  (void)__atomic_fetch_add(&shares->pruned, result.pruned, __ATOMIC_RELAXED);
   if (scenario->random > 0)
     (void)printf("# seed %" PRIu64 "\n", seed);
-  if (scenario < litmus_tests + litmus_count && scenario >= litmus_tests && scenario->judge == NULL)
-    ok = result.failed; /* the race is to be found */
-  (void)printf("%sok %u - %s\n# %s, %s: %" PRIu64 " executions, %" PRIu64 " of them pruned, %" PRIu64
+  (void)printf("%sok - %s\n# %s, %s: %" PRIu64 " executions, %" PRIu64 " of them pruned, %" PRIu64
                " states, %.1f s\n",
-               ok ? "" : "not ", number, scenario->name, scenario->weak ? "views" : "SC",
-               result.complete ? (scenario->switches < 0 ? "complete" : "complete up to the bound") : scenario->random > 0 ? "random" : result.failed ? "stopped" : "bounded",
+               ok ? "" : "not ", scenario->name, scenario->weak ? "views" : "SC", extent(scenario, &result),
                result.executions, result.pruned, result.states, result.seconds);
   (void)fflush(stdout);
   return ok;
+}
+
+/* Runs what nobody has begun yet, until there is nothing left; with `first`, until something fails. */
+static void work(bool first)
+{
+  unsigned i;
+  while ((i = __atomic_fetch_add(&shares->next, 1, __ATOMIC_RELAXED)) < queued) {
+    if (!run(queue[i]))
+      (void)__atomic_fetch_add(&shares->failures, 1, __ATOMIC_RELAXED);
+    if (first && shares->failures > 0)
+      return;
+  }
+}
+
+static void share_work(bool first)
+{
+  long workers = first ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
+  int status;
+  while (--workers > 0) {
+    (void)fflush(stdout);
+    if (fork() == 0) {
+      work(first);
+      _exit(0);
+    }
+  }
+  work(first);
+  while (wait(&status) > 0) {
+    if (status != 0)
+      shares->failures++;
+  }
+}
+
+static void enqueue(const struct scenario *from, unsigned count, bool all)
+{
+  unsigned i;
+  for (i = 0; i < count; i++) {
+    if (!all && quick && !from[i].quick)
+      continue;
+    if (queued == sizeof queue / sizeof queue[0])
+      search_fail("the explorer is too small: queue");
+    queue[queued++] = &from[i];
+  }
+}
+
+static double now(void)
+{
+  struct timespec time;
+  (void)clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 static int usage(void)
@@ -508,44 +580,29 @@ static int usage(void)
 int main(int argc, char **argv)
 {
   bool first = argc == 2 && strcmp(argv[1], "--first") == 0;
-  bool quick = first || (argc == 2 && strcmp(argv[1], "--quick") == 0);
-  bool ok = true;
-  unsigned number = 0;
-  unsigned count = 0;
+  double begin = now();
   unsigned i;
+  quick = first || (argc == 2 && strcmp(argv[1], "--quick") == 0);
+  shares = mmap(NULL, sizeof *shares, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shares == MAP_FAILED)
+    return 99;
   if (argc == 4 && strcmp(argv[1], "--replay") == 0)
     return search_replay(find_scenario(argv[2]), argv[3]) ? 0 : 1;
   if (argc == 3 && strcmp(argv[1], "--only") == 0)
-    return run(1, find_scenario(argv[2]), false) ? 0 : 1;
+    return run(find_scenario(argv[2])) ? 0 : 1;
+  enqueue(litmus_tests, litmus_count, true);
+  enqueue(scenarios, SCENARIOS, false);
+  enqueue(shared_scenarios, shared_count, false);
   if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-    for (i = 0; i < SCENARIOS; i++)
-      (void)printf("%s\n", scenarios[i].name);
-    for (i = 0; i < shared_count; i++)
-      (void)printf("%s\n", shared_scenarios[i].name);
+    for (i = litmus_count; i < queued; i++)
+      (void)printf("%s\n", queue[i]->name);
     return 0;
   }
   if (argc != 1 && !quick)
     return usage();
-  for (i = 0; i < SCENARIOS; i++)
-    count += !quick || scenarios[i].quick;
-  for (i = 0; i < shared_count; i++)
-    count += !quick || shared_scenarios[i].quick;
-  (void)printf("1..%u\n", litmus_count + count);
-  for (i = 0; i < litmus_count; i++)
-    ok &= run(++number, &litmus_tests[i], quick);
-  for (i = 0; i < SCENARIOS; i++) {
-    if (first && !ok)
-      return 1;
-    if (!quick || scenarios[i].quick)
-      ok &= run(++number, &scenarios[i], quick);
-  }
-  for (i = 0; i < shared_count; i++) {
-    if (first && !ok)
-      return 1;
-    if (!quick || shared_scenarios[i].quick)
-      ok &= run(++number, &shared_scenarios[i], quick);
-  }
-  (void)printf("# in all: %" PRIu64 " executions, %" PRIu64 " of them pruned, %.1f s\n", total.executions, total.pruned,
-               total.seconds);
-  return ok ? 0 : 1;
+  (void)printf("1..%u\n", queued);
+  share_work(first);
+  (void)printf("# in all: %" PRIu64 " executions, %" PRIu64 " of them pruned, %.1f s\n", shares->executions,
+               shares->pruned, now() - begin);
+  return shares->failures == 0 ? 0 : 1;
 }
