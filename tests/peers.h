@@ -45,7 +45,7 @@ mempool *attach(void *memory, size_t bytes);
 /* Whether this is built with a sanitizer whose own work slows it down many times. */
 bool sanitized(void);
 
-/* Ends the program, and with it its children, if it hangs; unless TEST_ROUNDS asks for more than usual. */
+/* Ends the program, and with it its children, if it hangs; unless TEST_ROUNDS or TEST_DEATHS asks for more than usual. */
 void give_up_in_time(void);
 
 /* Within a child: what does not hold is reported, and ends it. */

@@ -6,8 +6,8 @@
  * instruction leaves the pool's memory as it is there: so the memory is kept,
  * as it is before each step in which it changed, and each of these states is
  * judged when the victim is dead.  A sample of the steps is run for itself,
- * with a real death there.  TEST_ROUNDS asks for more of these, and for more
- * deaths at random under churn.
+ * with a real death there; TEST_DEATHS asks for so many of these in each state
+ * of the pool, and TEST_ROUNDS for so many deaths at random under churn.
  *
  * In each state another attachment must be able to work at once, and after
  * recovering nothing may be lost, or be handed out twice.
@@ -656,6 +656,13 @@ static void bind_all(void)
   clear_away(&g);
 }
 
+/* How many steps of a trial are run for themselves: what the environment asks for, else so many. */
+static size_t real_deaths(size_t count)
+{
+  const char *given = getenv("TEST_DEATHS");
+  return given != NULL ? (size_t)strtoull(given, NULL, 0) : count;
+}
+
 /* In each state of the pool: how much is left, cold and warm. */
 static void kill_everywhere(const act *a)
 {
@@ -669,7 +676,7 @@ static void kill_everywhere(const act *a)
   t.act = a;
   for (k = 0; k < 8; k++) {
     /* A death costs a process, and all the steps up to it. */
-    size_t samples = rounds((k + seed) % 4 == 0, 1);
+    size_t samples = real_deaths((k + seed) % 4 == 0);
     state *first;
     t.left = lefts[k / 2];
     t.warm = k % 2 != 0;
