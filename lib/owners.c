@@ -12,11 +12,11 @@
 
 /*
  * Process numbers have at most 22 bits.  Start times are in hundredths of a
- * second since the machine was started: 36 bits are decades, and the 23 that
+ * second since the machine was started: 35 bits are ten years, and the 23 that
  * fit beside a recoverer's number are a day, in which process numbers don't
  * come round to one that started at the same hundredth.
  */
-enum { PROCESS_BITS = 22, PROCESS_SHIFT = 6, START_SHIFT = 28, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
+enum { PROCESS_BITS = 22, PROCESS_SHIFT = 7, START_SHIFT = 29, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
        BY_START_SHIFT = 41 };
 
 static uint64_t field(uint64_t slot, unsigned shift, unsigned bits)
@@ -338,13 +338,16 @@ static size_t recover_one(mempool *pool, uint32_t owner, uint64_t old)
   uint32_t process = mempool__os_process();
   uint64_t mine = recovering_word(room->owner, process, mempool__os_process_start(process));
   unsigned state = state_of(old);
+  bool walked;
   size_t back;
   if ((state == OWNER_RECOVERING && !process_is_gone(old)) || !compare_exchange_acq_rel_u64(slot, old, mine))
     return 0;
-  if (state == OWNER_RECOVERING || state == OWNER_ABANDONED)
-    doubt(room); /* who walked before may have counted blocks that it didn't free */
+  /* Who walked before may have counted blocks that it didn't free, and calls without a lane leave no trace. */
+  walked = state == OWNER_RECOVERING || state == OWNER_ABANDONED;
+  if (walked || (old & OWNER_OUTSIDE) != 0)
+    doubt(room);
   abandon(room, owner);
-  mend_lanes(room, owner, state != OWNER_ATTACHED && state != OWNER_LEFT ? true : (old & OWNER_MIXED) != 0);
+  mend_lanes(room, owner, walked || (old & (OWNER_MIXED | OWNER_OUTSIDE)) != 0);
   back = walk(pool, owner);
   (void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);
   /* In any case: it may have been killed before it woke somebody. */

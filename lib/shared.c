@@ -91,7 +91,7 @@ void mempool__lane_release(struct room *room, struct lane *lane)
   store_release_u32(&lane->owner, 0);
 }
 
-/* Notes in the owner's slot that another lane, or none, or a child works in its name. */
+/* Notes in the owner's slot who works in its name. */
 static void note(struct room *room, uint64_t bit_if_first, uint64_t bit_else)
 {
   enum { TRIES = 16 };
@@ -128,8 +128,6 @@ static struct lane *claim_lane(struct room *room)
   enum { PATIENCE = 256 };
   struct seat *seat;
   uint32_t i;
-  if (room->lane_count == 0)
-    return NULL;
   mempool__thread_join_at_once();
   if (thread_slot() >= THREAD_SLOTS)
     return NULL;
@@ -360,6 +358,8 @@ static uint32_t look(struct room *room, uint32_t *cursor, uint64_t found[GATHER_
       return 1;
     case SCAN_ALL_OUT:
       *all_out = true;
+      if (doubt)
+        (void)mempool__shared_settle(room, 1);
       break;
     case SCAN_CHANGED:
       break;
@@ -391,6 +391,21 @@ static bool find_inside(struct room *room, struct lane *lane, uint32_t *index)
   return false;
 }
 
+/* Of calls without a lane nothing tells what they were doing when somebody was killed, but that there were some. */
+static void enter_outside(struct room *room)
+{
+  if (load_relaxed_u32(&room->outside_noted) == 0) {
+    note(room, OWNER_OUTSIDE, OWNER_OUTSIDE);
+    store_relaxed_u32(&room->outside_noted, 1);
+  }
+  add_acq_rel_u64(&room->header->others.inside, 1);
+}
+
+static void leave_outside(struct room *room)
+{
+  add_acq_rel_u64(&room->header->others.inside, UINT64_MAX);
+}
+
 /* Takes a block for a thread that has no lane, or that is a signal handler's inside of it. */
 static bool find_outside(struct room *room, uint32_t *index)
 {
@@ -399,16 +414,12 @@ static bool find_outside(struct room *room, uint32_t *index)
   bool all_out = false;
   bool taken = false;
   int looks;
-  if (load_relaxed_u32(&room->mixed) == 0) {
-    note(room, OWNER_MIXED, OWNER_MIXED);
-    store_relaxed_u32(&room->mixed, 1);
-  }
-  add_acq_rel_u64(&room->header->others.inside, 1);
+  enter_outside(room);
   for (looks = 0; looks < LOOKS_MOST && !all_out && !taken; looks++)
     taken = look(room, &cursor, found, 1, looks, &all_out) > 0 && take_candidate(room, found[0], index);
   if (taken)
     add_acq_rel_u64(&room->header->others.allocs, 1);
-  add_acq_rel_u64(&room->header->others.inside, UINT64_MAX);
+  leave_outside(room);
   return taken;
 }
 
@@ -525,12 +536,12 @@ static ALWAYS_INLINE void wake_if_any(struct room *room)
 }
 
 /*
- * Frees a block whose word was seen, by a thread that is inside its lane, with
- * room for one more candidate.  False if somebody else was faster.
+ * Frees a block whose word was seen, by a thread that is inside its lane, in a
+ * state with room for one more candidate.  False if somebody else was faster.
  */
-static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint32_t index, uint32_t word)
+static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint64_t state, uint32_t index,
+                                      uint32_t word)
 {
-  uint64_t state = load_relaxed_u64(&lane->state);
   uint64_t frees = load_relaxed_u64(&lane->frees);
   bool freed;
   store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word_freed(word)));
@@ -556,14 +567,14 @@ static bool free_outside(struct room *room, uint32_t index, uint32_t word)
 {
   struct shared_header *header = room->header;
   bool freed;
-  add_acq_rel_u64(&header->others.inside, 1);
+  enter_outside(room);
   add_acq_rel_u64(&header->others.frees, 1);
   freed = compare_exchange_seq_cst_u32(&room->words[index], word, word_freed(word));
   if (freed)
     mempool__hints_set(&room->hints, index / HINTS_BITS, UINT32_C(1) << index % HINTS_BITS, false);
   else
     add_acq_rel_u64(&header->others.frees, UINT64_MAX);
-  add_acq_rel_u64(&header->others.inside, UINT64_MAX);
+  leave_outside(room);
   return freed;
 }
 
@@ -590,14 +601,20 @@ static mempool_status look_over(mempool *pool, uint32_t index)
 static bool let_go(struct room *room, uint32_t index, uint32_t word)
 {
   struct lane *lane = lane_of_caller(room);
+  uint64_t state;
   if (lane == NULL)
     lane = claim_lane(room);
   if (lane == NULL || !lane_is_idle(lane))
     return free_outside(room, index, word);
   lane_enter(lane, BUSY_BEGINS);
-  if ((load_relaxed_u64(&lane->state) & LANE_COUNT_MASK) >= room->lane_slots)
+  state = load_relaxed_u64(&lane->state);
+  if ((state & LANE_COUNT_MASK) >= room->lane_slots) {
     lane_flush(room, lane, room->lane_slots / 2 + 1);
-  return free_inside(room, lane, index, word);
+    state = (state & ~LANE_COUNT_MASK) | lane_count(room, lane);
+    if ((state & LANE_COUNT_MASK) >= room->lane_slots) /* somebody wrote nonsense */
+      state &= ~LANE_COUNT_MASK;
+  }
+  return free_inside(room, lane, state, index, word);
 }
 
 static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *block)
@@ -634,9 +651,11 @@ mempool_status mempool__shared_free(mempool *pool, void *block)
   if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room->plain) && likely(index < room->capacity)) {
     uint32_t word = load_relaxed_u32(&room->words[index]);
     if (likely(word_condition(word) == WORD_LIVE)) {
+      uint64_t state;
       lane_enter(lane, BUSY_BEGINS);
-      if (likely((load_relaxed_u64(&lane->state) & LANE_COUNT_MASK) < room->lane_slots)) {
-        if (unlikely(!free_inside(room, lane, (uint32_t)index, word)))
+      state = load_relaxed_u64(&lane->state);
+      if (likely((state & LANE_COUNT_MASK) < room->lane_slots)) {
+        if (unlikely(!free_inside(room, lane, state, (uint32_t)index, word)))
           return refuse(room, MEMPOOL_E_DOUBLE_FREE);
         wake_if_any(room);
         return MEMPOOL_OK;

@@ -120,7 +120,7 @@ struct lane {
 enum { OWNERS_MOST = 65534 };
 
 /*
- * A slot.  0 is free.  Attached, or left with something still in its name: three
+ * A slot.  0 is free.  Attached, or left with something still in its name: four
  * bits about who works in it, then the process and its start time.  Being recovered:
  * who does it, then its process and start time.
  */
@@ -132,8 +132,9 @@ enum {
   OWNER_ABANDONED = 4, /* who recovered it was recovered itself */
   OWNER_STATE = 7,
   OWNER_HAS_LANE = 8,
-  OWNER_MIXED = 16,  /* more than one lane has worked in its name, or somebody without a lane */
-  OWNER_FORKED = 32  /* a child was forked, and may work in it still when the parent has left */
+  OWNER_MIXED = 16,  /* more than one lane has worked in its name */
+  OWNER_FORKED = 32, /* a child was forked, and may work in it still when the parent has left */
+  OWNER_OUTSIDE = 64 /* so has somebody without a lane */
 };
 
 /* ---- The header ---- */
@@ -212,7 +213,7 @@ struct room {
   uint32_t owner;
   uint32_t max_owners;
   atomic_u64 *owners; /* of owner 1 on */
-  atomic_u32 mixed; /* the slot says that more than one lane worked in this owner's name */
+  atomic_u32 outside_noted; /* OWNER_OUTSIDE is set */
   uint32_t process;  /* that attached; not of one that was forked since */
   struct hints hints;
   struct shared_shape shape;
@@ -286,5 +287,11 @@ void mempool__shared_wake_all(struct room *room);
 
 /* By S4; *doubt says whether more may be out. */
 int64_t mempool__shared_out(struct room *room, bool *doubt);
+
+/*
+ * The figure where S4 is in doubt; and if nothing moves, an end to the doubt.
+ * The caller itself may be inside a call, in which it has taken nothing yet.
+ */
+size_t mempool__shared_settle(struct room *room, uint64_t callers_inside);
 
 #endif /* MEMPOOL_SHARED_H */

@@ -49,26 +49,25 @@ static size_t count_out(const struct room *room)
  * *still, and *counted is what S4 would say of it.  Who saw a block taken or
  * free, by acquire, sees its taker or freer inside, or its count changed.
  */
-static size_t audit(const struct room *room, uint64_t settled, bool *still, int64_t *counted)
+static size_t audit(const struct room *room, uint64_t settled, uint64_t callers_inside, bool *still, int64_t *counted)
 {
   struct account before = read_account(room);
   size_t out = count_out(room);
   struct account after;
   fence_full();
   after = read_account(room);
-  *still = before.inside == 0 && after.inside == 0 && before.allocs == after.allocs && before.frees == after.frees;
+  *still = before.inside == callers_inside && after.inside == callers_inside && before.allocs == after.allocs && before.frees == after.frees;
   *counted = (int64_t)(settled / SETTLED_ONE + before.allocs - before.frees);
   return out;
 }
 
-/* The figure where S4 is in doubt; and if nothing moves, an end to the doubt. */
-static size_t settle(struct room *room)
+size_t mempool__shared_settle(struct room *room, uint64_t callers_inside)
 {
   atomic_u64 *word = &room->header->settled;
   uint64_t settled = load_acquire_u64(word);
   bool still;
   int64_t counted;
-  size_t out = audit(room, settled, &still, &counted);
+  size_t out = audit(room, settled, callers_inside, &still, &counted);
   if (still && (int64_t)out >= counted)
     (void)compare_exchange_acq_rel_u64(
       word, settled, (settled & ~(uint64_t)SETTLED_DOUBT) + (uint64_t)((int64_t)out - counted) * SETTLED_ONE);
@@ -84,7 +83,7 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
   bool doubt;
   int64_t out = mempool__shared_out(room, &doubt);
   if (doubt)
-    out = (int64_t)settle(room);
+    out = (int64_t)mempool__shared_settle(room, 0);
   account = read_account(room);
   out = out < 0 ? 0 : out;
   stats->block_size = pool->block_size;
@@ -180,7 +179,7 @@ bool mempool__shared_check(const mempool *pool)
     if (!word_is_sound(pool, i))
       return false;
   }
-  out = audit(room, settled, &still, &counted);
+  out = audit(room, settled, 0, &still, &counted);
   return !still || (settled & SETTLED_DOUBT) != 0 || counted == (int64_t)out ||
          load_acquire_u64(&room->header->settled) != settled;
 }

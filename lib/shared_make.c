@@ -69,15 +69,15 @@ static uint64_t checksum(const struct shared_shape *shape)
 
 /*
  * Lanes: so many that all of them together could hold the pool, and at least
- * eight.  They hide nothing, so that small pools have some as well.
+ * sixteen.  They hide nothing, so that small pools have some as well; and they
+ * tell what somebody was doing who was killed, so that pools without caches have
+ * some, for one block each.
  */
 static void plan_lanes(struct shared_shape *shape, uint32_t wanted_slots)
 {
-  enum { LEAST_LANES = 8, LEAST_SLOTS = 4 };
-  uint32_t slots = wanted_slots;
+  enum { LEAST_LANES = 16, LEAST_SLOTS = 4 };
+  uint32_t slots = (shape->flags & MEMPOOL_NO_CACHE) != 0 ? 1 : wanted_slots;
   uint32_t count;
-  if ((shape->flags & MEMPOOL_NO_CACHE) != 0)
-    return;
   if (slots == 0)
     slots = shape->capacity / 8 > LEAST_SLOTS ? shape->capacity / 8 : LEAST_SLOTS;
   if (slots > LANE_MOST_SLOTS)
@@ -226,8 +226,8 @@ static bool is_sound(const struct shared_shape *shape, size_t size, size_t skipp
       shape->checksum != checksum(shape) || (shape->flags & MEMPOOL_SHARED) == 0 ||
       (shape->flags & ~POOL_KNOWN_FLAGS) != 0 || shape->block_size > SIZE_MAX || shape->stride > SIZE_MAX ||
       !is_power_of_two(shape->alignment) || shape->alignment > GEOMETRY_MAX_ALIGNMENT || shape->max_owners == 0 ||
-      shape->max_owners > OWNERS_MOST || shape->lane_count > LANES_MOST || shape->lane_slots > LANE_MOST_SLOTS ||
-      (shape->lane_count == 0) != (shape->lane_slots == 0))
+      shape->max_owners > OWNERS_MOST || shape->lane_count == 0 || shape->lane_count > LANES_MOST ||
+      shape->lane_slots == 0 || shape->lane_slots > LANE_MOST_SLOTS)
     return false;
   if (mempool__layout_plan(&plan, 0, (size_t)shape->block_size, shape->capacity, (size_t)shape->alignment,
                            (shape->flags & MEMPOOL_GUARD) != 0) != MEMPOOL_OK ||

@@ -337,7 +337,7 @@ static void test_recover_died_in_free_finished(void)
 }
 
 /* With more than one lane at work, nobody can tell which of them took the block: figures are counted then, and settle. */
-static void test_recover_died_in_alloc_mixed_settles(void)
+static void settle_mixed(bool by_alloc)
 {
   struct fixture f;
   struct lane *lane;
@@ -356,11 +356,39 @@ static void test_recover_died_in_alloc_mixed_settles(void)
   CU_ASSERT_EQUAL(recover(&f), 2);
   CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_DOUBT);
   CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
-  expect_available(f.pool, CAPACITY - 1); /* by scanning */
-  CU_ASSERT_EQUAL(used_of(f.pool), 1);
+  if (by_alloc)
+    expect_available(f.pool, CAPACITY - 1); /* the last of these looks at all words */
+  else
+    CU_ASSERT_EQUAL(used_of(f.pool), 1);
   CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_ONE);
   CU_ASSERT_EQUAL(used_of(f.pool), 1);
   CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
+  tear_down(&f);
+}
+
+static void test_recover_died_in_alloc_mixed_settles(void)
+{
+  settle_mixed(false);
+  settle_mixed(true);
+}
+
+/* Calls without a lane leave no trace, but that there were some. */
+static void test_recover_died_outside_settles(void)
+{
+  struct fixture f;
+  struct lane *lane;
+  set_up(&f);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
+  lane = lane_of(f.peer);
+  store_relaxed_u32(&lane->busy, BUSY_ALLOC);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
+  store_relaxed_u32(&lane->busy, BUSY_NOT);
+  add_acq_rel_u64(&f.pool->room->header->others.allocs, UINT64_MAX); /* killed before it was counted */
+  CU_ASSERT_EQUAL(recover(&f), 2);
+  CU_ASSERT_EQUAL(used_of(f.pool), 0);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_ONE);
+  CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
+  expect_available(f.pool, CAPACITY);
   tear_down(&f);
 }
 
@@ -806,6 +834,7 @@ int main(void)
     TEST(test_recover_died_in_alloc_exact),
     TEST(test_recover_died_in_free_finished),
     TEST(test_recover_died_in_alloc_mixed_settles),
+    TEST(test_recover_died_outside_settles),
     TEST(test_settle_not_while_somebody_is_inside),
     TEST(test_recover_held_blocks_zeroed_and_guarded),
     TEST(test_recover_recoverer_died_taken_over),

@@ -3,10 +3,11 @@
 # Tests the tester: plants one fault at a time in a copy of the library, and
 # checks that the explorer finds it, or, where the change makes no difference
 # and the argument stands beside it, that it finds nothing.
-#   faults.sh [LIB]
+#   faults.sh [LIB [WORD]]: only those with the word in their names
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 lib=${1:-$here/../../lib}
+only=${2-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/objects"
@@ -31,8 +32,18 @@ plant() {
   "$here/build.sh" "$work/explore" "$work/lib" "$work/objects"
 }
 
+# Which scenarios to run for a fault.
+choose() {
+  case $1 in
+  shared:*) EXPLORE_ONLY=shared: export EXPLORE_ONLY ;;
+  *) unset EXPLORE_ONLY ;;
+  esac
+}
+
 # fault NAME FILE SED-SCRIPT
 fault() {
+  case $1 in *"$only"*) ;; *) return ;; esac
+  choose "$1"
   plant "$2" "$3"
   if timeout 120 "$work/explore" --first >"$work/log"; then
     say "not ok" "$1: not found"
@@ -43,6 +54,8 @@ fault() {
 
 # equal NAME FILE SED-SCRIPT
 equal() {
+  case $1 in *"$only"*) ;; *) return ;; esac
+  choose "$1"
   plant "$2" "$3"
   if timeout 120 "$work/explore" --first >"$work/log"; then
     say ok "$1: no difference, as argued"
@@ -120,6 +133,76 @@ fault 'close leaves caches open' pool.c '/^void mempool_close/,/^}/{/caches_gath
 fault 'close forgets waiters' pool.c '/^void mempool_close/,/^}/{/waiters_close/d;}'
 fault 'a closed pool opens caches' caches.c 's/ || (pool_mode(pool) & MODE_CLOSED) != 0 / /'
 
+# ---- Pools that processes share ----
+
+fault 'shared: a block is taken relaxed' shared.c \
+  '/^static ALWAYS_INLINE bool take_candidate/,/^}/s/compare_exchange_acq_rel_u32/compare_exchange_relaxed_u32/'
+fault 'shared: a block is freed relaxed' shared.c \
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/s/compare_exchange_seq_cst_u32/compare_exchange_relaxed_u32/'
+fault 'shared: a block is freed with release only' shared.c \
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/s/compare_exchange_seq_cst_u32/compare_exchange_release_u32/'
+fault 'shared: a block is freed by a look and a store' shared.c \
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/s/freed = .*;/freed = load_relaxed_u32(\&room->words[index]) == word; if (freed) store_seq_cst_u32(\&room->words[index], word_freed(word));/'
+fault 'shared: a block is taken by a look and a store' shared.c \
+  '/^static ALWAYS_INLINE bool take_candidate/,/^}/s/likely(compare_exchange_acq_rel_u32(&room->words\[\*index\], word, word_taken(word, room->tag)))/(load_acquire_u32(\&room->words[*index]) == word ? store_release_u32(\&room->words[*index], word_taken(word, room->tag)), true : false)/'
+fault 'shared: a taken block names nobody' shared.h '/^static inline uint32_t word_taken/,/^}/s/| tag;/| (tag \& WORD_CONDITION);/'
+fault 'shared: frees are counted when they are done' shared.c \
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/{/store_release_u64(&lane->frees, frees + 1);/d;s/    store_release_u64(&lane->state, state + 1);/    store_release_u64(\&lane->frees, frees + 1), &/;}'
+fault 'shared: allocs are counted before they are done' shared.c \
+  '/^void \*mempool__shared_alloc(/,/^}/{s/^    lane_enter(lane, BUSY_ALLOC);/&\n    store_release_u64(\&lane->state, load_relaxed_u64(\&lane->state) + LANE_ALLOC);/;s/state + LANE_ALLOC - 1/state - 1/;}'
+fault 'shared: the sums without the fence' shared.c '/^int64_t mempool__shared_out/,/^}/{/fence_full/d;}'
+fault 'shared: frees are summed first' shared.c \
+  '/^int64_t mempool__shared_out/,/^}/{s/^  uint64_t settled/  uint64_t early = all_frees(room);\n&/;s/out -= load_acquire_u64(&room_lane(room, i)->frees)/(void)room_lane(room, i)/;s/out -= load_acquire_u64(&header->others.frees)/out -= early/;}
+   s/^int64_t mempool__shared_out/static uint64_t all_frees(const struct room *room);\n&/'
+fault 'shared: allocs are summed relaxed' shared.c \
+  '/^int64_t mempool__shared_out/,/^}/s/load_acquire_u64(&room_lane(room, i)->state)/load_relaxed_u64(\&room_lane(room, i)->state)/'
+fault "shared: no look into others' lanes, nor at words" shared.c \
+  's/count = from_lanes(room, found);/count = 0;/;/^static enum scan scan/,/^}/s/^  uint64_t frees/  return SCAN_ALL_OUT;\n&/'
+fault 'shared: a handler uses the lane that it interrupts' shared.c \
+  '/^static ALWAYS_INLINE bool lane_is_idle/,/^}/s/return .*/return lane != NULL;/'
+fault 'shared: busy is set too late' shared.c \
+  '/^void \*mempool__shared_alloc(/,/^}/{/^    lane_enter/d;s/^    top = .*/&\n    lane_enter(lane, BUSY_ALLOC);/;}'
+fault 'shared: a lane is used before it is known' shared.c '/^static struct lane \*claim_lane/,/^}/{/raise_lanes_used/d;}'
+fault 'shared: nobody sets sleepers' shared.c '/^static mempool_status sleep_once/,/^}/{/store_seq_cst_u32/d;}'
+fault 'shared: sleepers is set with release' shared.c \
+  '/^static mempool_status sleep_once/,/^}/s/store_seq_cst_u32/store_release_u32/;/^int64_t mempool__shared_out/,/^}/{/fence_full/d;}'
+fault 'shared: sleepers is looked at relaxed' shared.c \
+  '/^static ALWAYS_INLINE void wake_if_any/,/^}/s/load_seq_cst_u32/load_relaxed_u32/'
+fault 'shared: the sequence is read after the look' shared.c \
+  '/^static mempool_status sleep_once/,/^}/{s/uint32_t sequence = .*/uint32_t sequence;/;s/^  now_ns = mempool__os_now_ns();/  sequence = load_acquire_u32(\&room->header->sequence);\n&/;}'
+fault 'shared: who wakes does not change the sequence' shared.c \
+  '/^void mempool__shared_wake_all/,/^}/s/(void)add_acq_rel_u32(&room->header->sequence, 1);//'
+fault 'shared: who wakes clears sleepers whatever was set meanwhile' shared.c \
+  '/^static __attribute__((noinline)) void wake_sleepers/,/^}/s/(void)compare_exchange_seq_cst_u32(&room->header->sleepers, SLEEPERS_WAKING, SLEEPERS_NONE)/store_seq_cst_u32(\&room->header->sleepers, SLEEPERS_NONE)/'
+fault 'shared: a close wakes nobody' shared.c '/^void mempool__shared_close/,/^}/{/wake_all/d;}'
+fault 'shared: a close wakes before it closes' shared.c \
+  '/^void mempool__shared_close/,/^}/{/store_seq_cst_u32/d;s/^  mempool__shared_wake_all(room);/&\n  store_seq_cst_u32(\&room->header->closed, 1);/;}'
+fault 'shared: an alloc that was begun is not mended' owners.c '/^static void mend_lanes/,/^}/s/mend_alloc(room, lane, owner, mixed);/(void)mixed;/'
+fault 'shared: an alloc that was begun is counted in any case' owners.c \
+  '/^static void mend_alloc/,/^}/{/word_condition(word) == WORD_FREE/,/return;/d;}'
+fault 'shared: an alloc that was begun is counted though another lane may have made it' owners.c \
+  '/^static void mend_alloc/,/^}/s/if (mixed)/if (0)/'
+fault 'shared: a free that was begun is not mended' owners.c \
+  '/^static void mend_lanes/,/^}/{/== BUSY_FREE)/d;/mend_free(room, lane, owner);/d;}'
+fault 'shared: a recovery frees no lane' owners.c '/^static size_t recover_one/,/^}/{/mend_lanes/d;}'
+fault 'shared: a recovery does not walk' owners.c '/^static size_t recover_one/,/^}/s/back = walk(pool, owner);/back = 0;/'
+fault 'shared: a walk counts when it is done' owners.c \
+  '/^static uint32_t walk_leaf/,/^}/{/add_acq_rel_u64(&header->others.frees, held);/d;s/add_acq_rel_u64(&header->others.frees, (uint64_t)back - held)/add_acq_rel_u64(\&header->others.frees, back)/;s/if (back < held)/if (back > 0)/;}'
+fault 'shared: two recover one owner' owners.c \
+  '/^static size_t recover_one/,/^}/{s/  if ((state == OWNER_RECOVERING.*/  (void)compare_exchange_acq_rel_u64(slot, old, mine);/;/^    return 0;/d;}
+   /^static uint32_t walk_leaf/,/^}/s/held == 0/0/;/^static size_t recover_one/,/^}/s/back = walk(pool, owner);/back = 1 + walk(pool, owner);/'
+fault "shared: a number is free before its owner's blocks are" owners.c \
+  '/^static size_t recover_one/,/^}/{/(void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);/d;s/^  back = walk/  (void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);\n&/;}'
+
+# ---- What makes no difference ----
+
+# Only its owner opens a cache, in program order or, when the slot went to
+# another thread, with the registry's lock in between; and robbers wrote with
+# the pool's lock, which the owner held later when it opened the gate.
+equal 'the gate is looked at relaxed' cache.h 's/load_acquire_u32(&cache->gate)/load_relaxed_u32(\&cache->gate)/'
+equal 'the gate is looked at relaxed, after the fence' caches.c \
+  's/load_acquire_u32(&cache->gate)/load_relaxed_u32(\&cache->gate)/'
+equal 'the gate is opened relaxed' caches.c 's/store_release_u32(&cache->gate/store_relaxed_u32(\&cache->gate/'
 # Who holds the lock after the close sees the mode, which was set before the
 # lock was released; who joined the queue before it is sent away by the close.
 equal 'close sets the mode before the lock' pool.c \
@@ -130,6 +213,12 @@ equal 'caches are opened while somebody waits' caches.c 's/if (pool->waiters.fir
 # error; what is promised then is tested, not explored.
 equal 'the depot takes what is not held' caches.c 's/ && depot_is_held(pool->depot, index))/)/'
 equal 'alloc takes what is not held' blocks.c 's/if (unlikely(load_relaxed_u32(place) != DEPOT_HELD))/if (0)/'
+
+# Who reads 0 there meets the state with a summary that is set later on, or
+# looks at all words in the end: hints may be lost.
+equal 'shared: hints are set and taken relaxed' hints.c 's/_acq_rel_u32/_relaxed_u32/;s/load_acquire_u32/load_relaxed_u32/;s/exchange_acq_rel/exchange_relaxed/'
+# A recovery's hints spare others the look at all words, and do no more.
+equal 'shared: a recovery sets no hints' owners.c '/^static size_t walk/,/^}/s/if (bits != 0 && first < fresh)/if (0)/'
 
 echo "1..$number"
 exit $bad

@@ -459,20 +459,41 @@ static const struct scenario scenarios[] = {
 
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
+/* Whether this is the short run, of those that are marked as quick. */
+static bool quick;
+
+/* All of them, litmus tests first. */
+static const struct scenario *nth(unsigned i)
+{
+  if (i < litmus_count)
+    return &litmus_tests[i];
+  i -= litmus_count;
+  return i < SCENARIOS ? &scenarios[i] : &shared_scenarios[i - SCENARIOS];
+}
+
+static unsigned all_count(void)
+{
+  return litmus_count + SCENARIOS + shared_count;
+}
+
+static bool is_litmus(const struct scenario *scenario)
+{
+  return scenario >= litmus_tests && scenario < litmus_tests + litmus_count;
+}
+
+/* With EXPLORE_ONLY in the environment, only those with that in their names. */
+static bool is_wanted(const struct scenario *scenario)
+{
+  const char *part = getenv("EXPLORE_ONLY");
+  return (!quick || is_litmus(scenario) || scenario->quick) && (part == NULL || strstr(scenario->name, part) != NULL);
+}
+
 static const struct scenario *find_scenario(const char *name)
 {
   unsigned i;
-  for (i = 0; i < litmus_count; i++) {
-    if (strcmp(litmus_tests[i].name, name) == 0)
-      return &litmus_tests[i];
-  }
-  for (i = 0; i < SCENARIOS; i++) {
-    if (strcmp(scenarios[i].name, name) == 0)
-      return &scenarios[i];
-  }
-  for (i = 0; i < shared_count; i++) {
-    if (strcmp(shared_scenarios[i].name, name) == 0)
-      return &shared_scenarios[i];
+  for (i = 0; i < all_count(); i++) {
+    if (strcmp(nth(i)->name, name) == 0)
+      return nth(i);
   }
   (void)fprintf(stderr, "explore: no scenario \"%s\"\n", name);
   exit(99);
@@ -481,7 +502,6 @@ static const struct scenario *find_scenario(const char *name)
 /* What is to be run, in this order, and what came of it, for all the processes that do so. */
 static const struct scenario *queue[100];
 static unsigned queued;
-static bool quick;
 static struct shares {
   unsigned next;
   unsigned failures;
@@ -494,11 +514,6 @@ static const char *extent(const struct scenario *scenario, const struct result *
   if (result->complete)
     return scenario->switches < 0 ? "complete" : "complete up to the bound";
   return scenario->random > 0 ? "random" : result->failed ? "stopped" : "bounded";
-}
-
-static bool is_litmus(const struct scenario *scenario)
-{
-  return scenario >= litmus_tests && scenario < litmus_tests + litmus_count;
 }
 
 static bool run(const struct scenario *scenario)
@@ -552,15 +567,15 @@ static void share_work(bool first)
   }
 }
 
-static void enqueue(const struct scenario *from, unsigned count, bool all)
+static void enqueue_all(void)
 {
   unsigned i;
-  for (i = 0; i < count; i++) {
-    if (!all && quick && !from[i].quick)
+  for (i = 0; i < all_count(); i++) {
+    if (!is_wanted(nth(i)))
       continue;
     if (queued == sizeof queue / sizeof queue[0])
       search_fail("the explorer is too small: queue");
-    queue[queued++] = &from[i];
+    queue[queued++] = nth(i);
   }
 }
 
@@ -590,16 +605,14 @@ int main(int argc, char **argv)
     return search_replay(find_scenario(argv[2]), argv[3]) ? 0 : 1;
   if (argc == 3 && strcmp(argv[1], "--only") == 0)
     return run(find_scenario(argv[2])) ? 0 : 1;
-  enqueue(litmus_tests, litmus_count, true);
-  enqueue(scenarios, SCENARIOS, false);
-  enqueue(shared_scenarios, shared_count, false);
   if (argc == 2 && strcmp(argv[1], "--list") == 0) {
-    for (i = litmus_count; i < queued; i++)
-      (void)printf("%s\n", queue[i]->name);
+    for (i = litmus_count; i < all_count(); i++)
+      (void)printf("%s\n", nth(i)->name);
     return 0;
   }
   if (argc != 1 && !quick)
     return usage();
+  enqueue_all();
   (void)printf("1..%u\n", queued);
   share_work(first);
   (void)printf("# in all: %" PRIu64 " executions, %" PRIu64 " of them pruned, %.1f s\n", shares->executions,
