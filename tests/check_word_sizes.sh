@@ -31,12 +31,13 @@ build()
     -o "$output" >"$output.log" 2>&1
 }
 
-# Whether the command makes programs of that many bits that run here.
+# Whether the command makes programs of that many bits that run here, and can have shared pools at all.
 makes_programs_of()
 {
   bits=$1
   shift
-  echo "int main(void) { return sizeof(void *) * 8 == $bits ? 0 : 1; }" >"$temporary/probe.c"
+  printf '#include <stdatomic.h>\nint main(void) { return sizeof(void *) * 8 == %s && %s ? 0 : 1; }\n' \
+    "$bits" 'ATOMIC_LLONG_LOCK_FREE == 2' >"$temporary/probe.c"
   rm -f "$temporary/probe"
   "$@" "$temporary/probe.c" -o "$temporary/probe" >/dev/null 2>&1 && "$temporary/probe" >/dev/null 2>&1
 }
@@ -53,7 +54,7 @@ elif makes_programs_of 32 i686-linux-gnu-gcc -static; then
 elif makes_programs_of 32 arm-linux-gnueabihf-gcc -static; then
   small='arm-linux-gnueabihf-gcc -static'
 else
-  skip_all 'no compiler here makes 32-bit programs that run'
+  skip_all 'no compiler here makes 32-bit programs that run and have lock-free 64-bit atomics'
 fi
 
 build 64 "$compiler" || { sed 's/^/# /' "$temporary/64.log"; exit 99; }
