@@ -35,7 +35,10 @@
  * the capacity or on the block size.  On top of it come, except in a pool
  * made with MEMPOOL_SINGLE_THREADED, waiting for the pool's lock, which is
  * taken rarely where threads have caches, and for an allocation that finds
- * blocks nowhere else, collecting what lies in other threads' caches.
+ * blocks nowhere else, collecting what lies in other threads' caches.  A pool
+ * made with MEMPOOL_SHARED has no lock: its calls never wait for anybody.  An
+ * allocation there that finds nothing looks at all blocks if somebody was
+ * killed, or is held up, inside a call.
  */
 #ifndef MEMPOOL_H
 #define MEMPOOL_H
@@ -103,7 +106,9 @@ typedef enum mempool_status {
  *               0 for the default: a sixteenth of the capacity, at most 128,
  *               and no caches if the capacity is below 64.  Pools made with
  *               MEMPOOL_STRICT, MEMPOOL_ZERO, MEMPOOL_GUARD or
- *               MEMPOOL_COUNTERS have no caches.
+ *               MEMPOOL_COUNTERS have no caches.  With MEMPOOL_SHARED the
+ *               default is an eighth of the capacity, at least 4 and at most
+ *               64, which is also the most.
  * alignment     of every block, in bytes: a power of two up to 2 MiB, or 0
  *               for the default, which is that of max_align_t, and 64 (a
  *               cache line) for blocks of 64 bytes or more.
@@ -126,7 +131,8 @@ typedef enum mempool_status {
  * give to the one who makes it and mempool_attach() to every other.  A process
  * that is stopped or killed at any instruction blocks nobody, and what it held
  * is given back by mempool_recover().  Such a pool always does what
- * MEMPOOL_STRICT asks for; a cache, of up to 64 blocks, hides nothing in it.
+ * MEMPOOL_STRICT asks for, and has caches, which hide nothing, whatever else it
+ * is asked for; with MEMPOOL_NO_CACHE, for one block each.
  * MEMPOOL_SINGLE_THREADED can't be had with it.
  */
 typedef struct mempool_options {
@@ -293,6 +299,8 @@ MEMPOOL_API void mempool_destroy(mempool *pool);
  * NULL.  A failure changes nothing but the count of failed_allocs, which
  * doesn't count refusals of a closed pool.
  *
+ * Threads: as said on top; a signal handler may call it on a pool made with
+ * MEMPOOL_SHARED.
  * Cost: O(1); with MEMPOOL_ZERO in memory from the caller, O(block size) when
  * a block is handed out for the first time, here and in the functions below.
  */
@@ -314,6 +322,10 @@ MEMPOOL_API void *mempool_alloc(mempool *pool);
  * or block is NULL.  A failure leaves no trace but the count of
  * failed_allocs.
  *
+ * In a pool made with MEMPOOL_SHARED threads of all processes are woken when a
+ * block comes free, and one of them gets it, in no order.  A process that is
+ * killed while it waits is in nobody's way.
+ *
  * In a pool made with MEMPOOL_SINGLE_THREADED nobody can free a block
  * meanwhile: a negative timeout_ns returns MEMPOOL_E_EXHAUSTED at once rather
  * than wait for ever, a positive one sleeps its time out.
@@ -328,7 +340,8 @@ MEMPOOL_API mempool_status mempool_alloc_wait(mempool *pool, void **block, int64
  * Takes count blocks, or none.
  *
  * pool    the pool.
- * blocks  where the blocks are stored; untouched on failure.
+ * blocks  where the blocks are stored; untouched on failure, except in a pool
+ *         made with MEMPOOL_SHARED, when others take blocks at the same time.
  * count   how many; 0 takes none.
  *
  * Returns MEMPOOL_OK; MEMPOOL_E_EXHAUSTED if fewer than count blocks are
@@ -369,8 +382,9 @@ MEMPOOL_API size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t coun
  * all the same, its canary is whole again, and refused_frees doesn't count it.
  *
  * Threads: when two threads free one block at the same time, MEMPOOL_STRICT
- * promises that exactly one of them succeeds.  Without it both may, and the
- * block may be handed out twice later on.
+ * and MEMPOOL_SHARED promise that exactly one of them succeeds.  Without them
+ * both may, and the block may be handed out twice later on.  A signal handler
+ * may call it on a pool made with MEMPOOL_SHARED.
  * Cost: O(1); with MEMPOOL_ZERO, O(block size).
  */
 MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
@@ -502,7 +516,8 @@ MEMPOOL_API size_t mempool_block_size(const mempool *pool);
 MEMPOOL_API size_t mempool_capacity(const mempool *pool);
 
 /*
- * Tells the figures of a pool, all of one instant.
+ * Tells the figures of a pool, all of one instant; in a pool made with
+ * MEMPOOL_SHARED they are exact when no call is under way.
  *
  * pool   the pool.
  * stats  where they are stored; its member size is set by the caller.  A
@@ -513,7 +528,8 @@ MEMPOOL_API size_t mempool_capacity(const mempool *pool);
  * pool or stats is NULL, or stats->size is 0 or more than 4096, as where it was
  * never set.
  *
- * Cost: O(1).
+ * Cost: O(1); with MEMPOOL_SHARED O(capacity) at times, after somebody was
+ * killed inside a call.
  */
 MEMPOOL_API mempool_status mempool_get_stats(const mempool *pool, mempool_stats *stats);
 
@@ -586,7 +602,11 @@ MEMPOOL_API mempool_status mempool_foreach(mempool *pool, mempool_visitor visit,
  * MEMPOOL_E_INVALID_ARGUMENT if pool is NULL.  Nothing is mended.  The
  * threads' caches are emptied for it, and filled again in time.
  *
- * Cost: O(blocks ever handed out), with the lock held.
+ * In a pool made with MEMPOOL_SHARED nothing is emptied, and others go on; the
+ * figures are judged only if nobody did anything meanwhile.
+ *
+ * Cost: O(blocks ever handed out), with the lock held; with MEMPOOL_SHARED
+ * O(capacity).
  */
 MEMPOOL_API mempool_status mempool_check(const mempool *pool);
 
