@@ -464,9 +464,9 @@ static void run_interrupted(size_t capacity, size_t count)
 
 static void test_alloc_free_in_signal_handler_nothing_lost(void)
 {
-  run_interrupted(8, rounds(10000, 50));
-  run_interrupted(2, rounds(5000, 50));
-  run_interrupted(1, rounds(5000, 50));
+  run_interrupted(8, rounds(6000, 30));
+  run_interrupted(2, rounds(3000, 30));
+  run_interrupted(1, rounds(3000, 30));
 }
 
 /* ---- Threads ---- */
