@@ -17,6 +17,7 @@
 
 #include <mempool.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_RUNS = 1001, BLOCK_BYTES = 1024, MESSAGES = 20000, RING = 64 };
+enum { MAX_RUNS = 1001, BLOCK_BYTES = 1024, MESSAGES = 20000, RING = 64, SPINS = 100 };
 
 #define PEER list
 #define PEER_TYPE struct unsafe_list
@@ -54,15 +55,21 @@ static const struct {
 
 enum { WORKLOADS = sizeof workloads / sizeof workloads[0] };
 
+/* A count that one process changes, and another waits for. */
+struct counter {
+  _Atomic unsigned count;
+  _Atomic unsigned sleeping;
+  sem_t changed;
+  unsigned char padding[64];
+};
+
 /* What the processes share beside the pool. */
 static struct common {
   _Atomic unsigned arrived;
   _Atomic unsigned round;
   double ns[2][MAX_RUNS];
-  _Atomic unsigned head;
-  unsigned char padding1[60];
-  _Atomic unsigned tail;
-  unsigned char padding2[60];
+  struct counter head;
+  struct counter tail;
   uint32_t indices[RING];
 } *common;
 
@@ -204,19 +211,46 @@ static uint32_t sum_of(const void *message)
   return sum;
 }
 
+static void reset(struct counter *counter)
+{
+  atomic_store(&counter->count, 0);
+  atomic_store(&counter->sleeping, 0);
+  (void)sem_init(&counter->changed, 1, 0);
+}
+
+static void advance(struct counter *counter, unsigned count)
+{
+  atomic_store(&counter->count, count);
+  if (atomic_load(&counter->sleeping) != 0 && atomic_exchange(&counter->sleeping, 0) != 0)
+    (void)sem_post(&counter->changed);
+}
+
+static void await_other_than(struct counter *counter, unsigned count)
+{
+  int spin;
+  for (spin = 0; spin < SPINS; spin++) {
+    if (atomic_load(&counter->count) != count)
+      return;
+  }
+  while (atomic_load(&counter->count) == count) {
+    atomic_store(&counter->sleeping, 1);
+    if (atomic_load(&counter->count) == count)
+      (void)sem_wait(&counter->changed);
+  }
+}
+
 static void send_in_place(mempool *pool)
 {
   unsigned sent;
   for (sent = 0; sent < MESSAGES; sent++) {
     void *message;
-    while ((message = mempool_alloc(pool)) == NULL)
-      (void)sched_yield();
+    if (mempool_alloc_wait(pool, &message, -1) != MEMPOOL_OK)
+      fail("no block");
     memset(message, (int)sent, BLOCK_BYTES);
-    while (sent - atomic_load_explicit(&common->tail, memory_order_acquire) == RING)
-      (void)sched_yield();
+    await_other_than(&common->tail, sent - RING);
     if (mempool_block_index(pool, message, &common->indices[sent % RING]) != MEMPOOL_OK)
       fail("no block");
-    atomic_store_explicit(&common->head, sent + 1, memory_order_release);
+    advance(&common->head, sent + 1);
   }
 }
 
@@ -226,13 +260,12 @@ static uint32_t receive_in_place(mempool *pool)
   uint32_t sum = 0;
   for (received = 0; received < MESSAGES; received++) {
     void *message;
-    while (atomic_load_explicit(&common->head, memory_order_acquire) == received)
-      (void)sched_yield();
+    await_other_than(&common->head, received);
     message = mempool_block_at(pool, common->indices[received % RING]);
     sum += sum_of(message);
     if (mempool_free(pool, message) != MEMPOOL_OK)
       fail("a block was refused");
-    atomic_store_explicit(&common->tail, received + 1, memory_order_release);
+    advance(&common->tail, received + 1);
   }
   return sum;
 }
@@ -271,8 +304,8 @@ static double hand_over(mempool *pool, void *memory, size_t size, uint32_t *sum)
   double begin;
   double end;
   pid_t child;
-  atomic_store(&common->head, 0);
-  atomic_store(&common->tail, 0);
+  reset(&common->head);
+  reset(&common->tail);
   child = fork();
   if (child == 0) {
     mempool *own;
