@@ -91,7 +91,7 @@ bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadli
 void mempool__os_wake_all_shared(atomic_u32 *word);
 
 /*
- * Which process this is, not 0; and when one started, in a measure of the
+ * Which process this is, 0 if the system has none; and when one started, in a measure of the
  * system's own that no later process of that number has again.  0 if there is
  * no such process, or it has ended and only waits for its parent to notice;
  * 1 if there is, but nothing more can be told.

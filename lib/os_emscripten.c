@@ -9,6 +9,7 @@
 #ifdef __EMSCRIPTEN__
 
 #include <emscripten/heap.h>
+#include <limits.h>
 #include <math.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -42,6 +43,18 @@ void *mempool__os_map(size_t bytes)
 }
 
 void *mempool__os_map_huge(size_t bytes)
+{
+  (void)bytes;
+  return NULL;
+}
+
+/* All of it is shared with whoever there is. */
+void *mempool__os_map_shared(size_t bytes)
+{
+  return mempool__os_map(bytes);
+}
+
+void *mempool__os_map_shared_huge(size_t bytes)
 {
   (void)bytes;
   return NULL;
@@ -106,6 +119,11 @@ bool mempool__os_wait(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
 
 void mempool__os_wake(atomic_u32 *word)
 {
+  (void)emscripten_futex_wake(word, INT_MAX);
+}
+
+void mempool__os_wake_one(atomic_u32 *word)
+{
   (void)emscripten_futex_wake(word, 1);
 }
 
@@ -124,7 +142,34 @@ void mempool__os_wake(atomic_u32 *word)
   (void)word;
 }
 
+void mempool__os_wake_one(atomic_u32 *word)
+{
+  (void)word;
+}
+
 #endif
+
+bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadline_ns)
+{
+  return mempool__os_wait(word, expected, deadline_ns);
+}
+
+void mempool__os_wake_all_shared(atomic_u32 *word)
+{
+  mempool__os_wake(word);
+}
+
+/* No processes, and so none of which could be told that it is gone. */
+uint32_t mempool__os_process(void)
+{
+  return 0;
+}
+
+uint64_t mempool__os_process_start(uint32_t process)
+{
+  (void)process;
+  return 1;
+}
 
 bool mempool__os_fence_prepare(void)
 {

@@ -66,7 +66,9 @@ PKG_CONFIG_PATH=$PWD/pkgconfig
 export PKG_CONFIG_PATH
 build "$directory/uninstalled"
 result $? 'a program builds against the build tree'
-LD_LIBRARY_PATH=$PWD/.libs "$directory/uninstalled" >"$directory/out" 2>&1 && [ "$(cat "$directory/out")" = "$version" ]
+# shellcheck disable=SC2086 # a command with arguments
+env LD_LIBRARY_PATH="$PWD/.libs" ${PROGRAM_RUNNER-} "$directory/uninstalled" >"$directory/out" 2>&1 &&
+  [ "$(cat "$directory/out")" = "$version" ]
 result $? 'and runs, with nothing installed'
 
 "$MAKE" install DESTDIR="$root" >"$directory/out" 2>&1

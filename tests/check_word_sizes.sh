@@ -22,6 +22,8 @@ skip_all()
   exit 0
 }
 
+[ "${FOR_EMSCRIPTEN-}" != yes ] || skip_all 'there are no processes in WebAssembly'
+
 # Builds the peer as $1 with the command that follows.
 build()
 {

@@ -12,13 +12,18 @@
 #include <time.h>
 
 pid_t __wrap_fork(void);
+int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_mincore(void *address, size_t bytes, unsigned char *resident);
+int __wrap_mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
 int __wrap_pipe(int ends[2]);
+int __wrap_prctl(int option, ...);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *arg);
 int __wrap_pthread_kill(pthread_t thread, int number);
+int __wrap_shm_open(const char *name, int flags, mode_t mode);
 int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer);
 int __wrap_timer_settime(timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old);
 int __wrap_timer_delete(timer_t timer);
+int __wrap_unshare(int flags);
 
 static _Noreturn void end_as_skip(const char *reason)
 {
@@ -29,6 +34,19 @@ static _Noreturn void end_as_skip(const char *reason)
 pid_t __wrap_fork(void)
 {
   end_as_skip("there is no fork() in WebAssembly");
+}
+
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+  (void)name;
+  (void)flags;
+  end_as_skip("there is no memory in Emscripten that can be mapped twice");
+}
+
+int __wrap_shm_open(const char *name, int flags, mode_t mode)
+{
+  (void)mode;
+  return __wrap_memfd_create(name, (unsigned)flags);
 }
 
 int __wrap_mincore(void *address, size_t bytes, unsigned char *resident)
@@ -60,7 +78,29 @@ int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
   end_as_skip("there are no timers that send signals in WebAssembly");
 }
 
-/* These two are linked, and never called. */
+/* These are linked, and never called. */
+int __wrap_mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)
+{
+  (void)source;
+  (void)target;
+  (void)type;
+  (void)flags;
+  (void)data;
+  return -1;
+}
+
+int __wrap_prctl(int option, ...)
+{
+  (void)option;
+  return -1;
+}
+
+int __wrap_unshare(int flags)
+{
+  (void)flags;
+  return -1;
+}
+
 int __wrap_timer_settime(timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old)
 {
   (void)timer;

@@ -57,6 +57,7 @@ _Noreturn void standin_leave_test(void);
 #define CU_ASSERT_EQUAL(actual, expected) STANDIN_EQUAL("CU_ASSERT_EQUAL", actual, expected, false)
 #define CU_ASSERT_EQUAL_FATAL(actual, expected) STANDIN_EQUAL("CU_ASSERT_EQUAL_FATAL", actual, expected, true)
 #define CU_ASSERT_NOT_EQUAL(actual, expected) STANDIN_DIFFER("CU_ASSERT_NOT_EQUAL", actual, expected, false)
+#define CU_ASSERT_NOT_EQUAL_FATAL(actual, expected) STANDIN_DIFFER("CU_ASSERT_NOT_EQUAL_FATAL", actual, expected, true)
 #define STANDIN_POINTER(value) ((uintptr_t)(value))
 #define STANDIN_SAME(macro, a, b, fatal) \
   STANDIN_ASSERT(STANDIN_POINTER(a) == STANDIN_POINTER(b), macro "(" #a "," #b ")", fatal)
