@@ -50,9 +50,9 @@ export class MemoryPool {
 
   /** Whether {@link MemoryPool.createShared} can work here: in a browser, that the page is cross-origin isolated. */
   static readonly sharedSupported: boolean;
-  /** Makes a pool that several Workers can use at the same time. */
+  /** Makes a pool that several Workers, up to 255 at once, can use at the same time; its maker is attached to it. */
   static createShared(blockSize: number, capacity: number, options?: PoolOptions): MemoryPool;
-  /** Attaches this Worker to a shared pool. */
+  /** Attaches this Worker to a shared pool, as one more owner. */
   static attach(handle: SharedPoolHandle): MemoryPool;
 
   readonly blockSize: number;
@@ -67,7 +67,7 @@ export class MemoryPool {
   allocateBlock(): Uint8Array | null;
   /** The same; throws ERR_POOL_EXHAUSTED if every block is out. */
   allocateBlockOrThrow(): Uint8Array;
-  /** The same; waits for a block that is freed, after those that wait already. */
+  /** The same; waits for a block that is freed, here or in another Worker, after those that wait already here. */
   allocateBlockAsync(options?: { signal?: AbortSignal }): Promise<Uint8Array>;
   /**
    * Gives a block back: the view that was handed out, or any view that starts where it starts.
@@ -80,10 +80,10 @@ export class MemoryPool {
 
   /** What to post to a Worker, for {@link MemoryPool.attach}. */
   share(): SharedPoolHandle;
-  /** Gives back every block that a Worker held which was terminated; how many they were. */
+  /** Gives back every block that an owner held which was terminated; how many they were. Never of one that lives. */
   recover(owner: number): number;
 
-  /** Ends the use of the pool here: whoever waits is rejected, and every method but this one throws ERR_POOL_DISPOSED. */
+  /** Ends the use of the pool here, and leaves a shared one to the others: whoever waits is rejected, and every method but this one throws ERR_POOL_DISPOSED. */
   dispose(): void;
   [Symbol.dispose](): void;
 }

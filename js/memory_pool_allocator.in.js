@@ -5,6 +5,7 @@
 // before the first pool is made.
 
 const PLAIN_WASM = '@PLAIN_WASM@';
+const SHARED_WASM = '@SHARED_WASM@';
 
 const PAGE_BYTES = 65536;
 const MOST_BYTES = 2 ** 32;
@@ -17,11 +18,29 @@ const SMALL_ALIGNMENT = 16;
 const DATA_BYTES = 2048;
 const TABLE_WORDS = 3;
 
+// Of shared.c: where its header begins, which is preceded by the handles; in that the words by which Workers wait; where
+// the tables begin; and the size of a handle, the number of which is the owner's, with its stack at the end.
+const HEADER = 256 * 2048;
+const SIGNALS = HEADER + 132;
+const TABLES = HEADER + 320 + 255 * 8;
+const HANDLE_BYTES = 2048;
+// The signals: somebody sleeps; and what changes when a block comes free.
+const SLEEPERS = 0;
+const SEQUENCE = 1;
+
+// Sleepers look again so often by themselves: who frees a block may be terminated before it wakes anybody.  Without
+// Atomics.waitAsync that is all there is.
+const LOOK_AGAIN_MS = 250;
+const POLL_MS = 4;
+
+// The header begins with that, the block size and the capacity; nothing in the WebAssembly looks there.
+const MAGIC = 0x6c6f6f70;
+
 // Of mempool.h.
 const OK = 0;
 const FOREIGN_BLOCK = -5;
 
-// For a view that bears no generation: binding.c judges it by its address alone.
+// For a view that bears no generation: it is judged by its address alone.
 const ANY_GENERATION = -1;
 
 class MemoryPoolError extends Error {
@@ -72,8 +91,8 @@ class Block extends Itself {
     return #buffer in view && view.#buffer === buffer;
   }
 
-  static release(view, release) {
-    return release(view.#offset, view.#generation);
+  static release(view, release, handle) {
+    return release(view.#offset, view.#generation, handle);
   }
 }
 
@@ -90,7 +109,14 @@ function decodeBase64(text) {
   return bytes;
 }
 
-let plainModule;
+const modules = new Map();
+
+// Compiles it when it is first needed.
+function moduleOf(text) {
+  if (!modules.has(text))
+    modules.set(text, new WebAssembly.Module(decodeBase64(text)));
+  return modules.get(text);
+}
 
 const isWhole = (value, most) => Number.isInteger(value) && value >= 1 && value <= most;
 
@@ -99,17 +125,36 @@ const roundUp = (value, unit) => Math.ceil(value / unit) * unit;
 const invalidSize = (what, options) =>
   new MemoryPoolError('ERR_INVALID_BLOCK_SIZE', `Invalid block size: ${what}`, options);
 
-// What a MemoryPool works with: the memory, the functions of its WebAssembly, and where that leaves generations.
+// What a MemoryPool works with: the memory, the functions of its WebAssembly, what those want to be given last, and
+// where they leave generations.
 class Engine {
-  constructor(memory, module, blockSize, capacity, shared) {
-    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  constructor(memory, text, blockSize, capacity) {
     this.memory = memory;
-    this.exports = exports;
-    this.generation = new Uint32Array(memory.buffer, exports.generation(), 1);
+    this.exports = new WebAssembly.Instance(moduleOf(text), { env: { memory } }).exports;
     this.blockSize = blockSize;
     this.capacity = capacity;
-    this.shared = shared;
+    this.shared = false;
     this.owner = 0;
+    this.handle = 0;
+  }
+
+  at(generation) {
+    this.generation = new Int32Array(this.memory.buffer, generation, 1);
+    return this;
+  }
+
+  // Makes this Worker an owner.
+  attach() {
+    const { exports, memory } = this;
+    this.handle = exports.attach();
+    if (this.handle === 0)
+      throw unavailable('255 Workers are attached already, or were terminated and not recovered');
+    // Each owner has a stack of its own.
+    exports.__stack_pointer.value = this.handle + HANDLE_BYTES;
+    this.shared = true;
+    this.owner = this.handle / HANDLE_BYTES;
+    this.signals = new Int32Array(memory.buffer, SIGNALS, 2);
+    return this.at(this.handle);
   }
 }
 
@@ -127,22 +172,46 @@ function alignmentOf(blockSize, options) {
   return alignment;
 }
 
-function plainEngine(blockSize, capacity, options) {
+// Makes a memory with blocks behind so many other bytes, and calls initialize() of an engine on it.
+function makeEngine(text, blockSize, capacity, options, front, shared) {
   checkArguments(blockSize, capacity);
   const alignment = alignmentOf(blockSize, options);
   const stride = roundUp(blockSize, alignment);
-  plainModule ??= new WebAssembly.Module(decodeBase64(PLAIN_WASM));
-  const base = roundUp(DATA_BYTES + capacity * TABLE_WORDS * 4, alignment);
+  const base = roundUp(front(capacity), alignment);
   const pages = Math.ceil((base + capacity * stride) / PAGE_BYTES);
   let memory;
   try {
-    memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
   } catch (cause) {
     throw invalidSize('all blocks together must fit into the memory that there is, at most 4 GiB', { cause });
   }
-  const engine = new Engine(memory, plainModule, blockSize, capacity, false);
+  const engine = new Engine(memory, text, blockSize, capacity);
   engine.exports.initialize(base, stride, capacity);
   return engine;
+}
+
+function plainEngine(blockSize, capacity, options) {
+  const front = (count) => DATA_BYTES + count * TABLE_WORDS * 4;
+  const engine = makeEngine(PLAIN_WASM, blockSize, capacity, options, front, false);
+  return engine.at(engine.exports.generation());
+}
+
+// For each block a word; and bits, of which up to seven levels summarise each other.
+const sharedFront = (count) => TABLES + count * 4 + Math.ceil(count / 7) + 64;
+
+const headerOf = (memory) => new Uint32Array(memory.buffer, HEADER, 3);
+
+function checkShared() {
+  if (!MemoryPool.sharedSupported)
+    throw unavailable('in a browser the page must be cross-origin isolated, by the headers COOP and COEP');
+}
+
+// Resolves when the sequence isn't as it was seen any more, or for no reason.  Never blocks.  An AudioWorklet has no
+// timers: without Atomics.waitAsync, only what is freed there serves who waits there.
+function change(signals, seen) {
+  if (Atomics.waitAsync !== undefined)
+    return Atomics.waitAsync(signals, SEQUENCE, seen, LOOK_AGAIN_MS).value;
+  return new Promise((resolve) => globalThis.setTimeout?.(resolve, POLL_MS));
 }
 
 class MemoryPool {
@@ -154,7 +223,9 @@ class MemoryPool {
   #allocate;
   #release;
   #look;
+  #handle;
   #waiting = new Set(); // those who wait, in the order in which they came
+  #watching = false; // for blocks that other Workers free
 
   constructor(blockSize, capacity, options) {
     // An engine comes from createShared() and attach() alone: nobody else can make one.
@@ -167,29 +238,42 @@ class MemoryPool {
     this.#allocate = engine.exports.allocate;
     this.#release = engine.exports.release;
     this.#look = engine.exports.look;
+    this.#handle = engine.handle;
   }
 
   static get sharedSupported() {
-    return false;
+    return typeof SharedArrayBuffer === 'function' && globalThis.crossOriginIsolated !== false;
   }
 
-  static createShared(blockSize, capacity) {
+  static createShared(blockSize, capacity, options) {
     checkArguments(blockSize, capacity);
-    throw unavailable('this build has no shared pools');
+    checkShared();
+    const engine = makeEngine(SHARED_WASM, blockSize, capacity, options, sharedFront, true);
+    headerOf(engine.memory).set([MAGIC, blockSize, capacity]);
+    return new MemoryPool(engine.attach());
   }
 
-  static attach() {
-    throw unavailable('this build has no shared pools');
+  static attach(handle) {
+    checkShared();
+    const { memory, blockSize, capacity } = handle ?? {};
+    if (!(memory instanceof WebAssembly.Memory && memory.buffer instanceof SharedArrayBuffer &&
+      memory.buffer.byteLength > TABLES && headerOf(memory).join() === `${MAGIC},${blockSize},${capacity}`))
+      throw unavailable('this is not what share() returned');
+    return new MemoryPool(new Engine(memory, SHARED_WASM, blockSize, capacity).attach());
   }
 
   share() {
-    this.#opened();
-    throw unavailable('only a pool from MemoryPool.createShared() can be shared');
+    const { memory, blockSize, capacity, shared } = this.#opened();
+    if (!shared)
+      throw unavailable('only a pool from MemoryPool.createShared() can be shared');
+    return { memory, blockSize, capacity };
   }
 
-  recover() {
-    this.#opened();
-    throw unavailable('only pools from MemoryPool.createShared() have owners');
+  recover(owner) {
+    const { exports, shared, handle } = this.#opened();
+    if (!shared)
+      throw unavailable('only pools from MemoryPool.createShared() have owners');
+    return isWhole(owner, MOST_CAPACITY) ? exports.recover(owner, handle) : 0;
   }
 
   get blockSize() {
@@ -213,7 +297,7 @@ class MemoryPool {
   }
 
   allocateBlock() {
-    const offset = this.#allocate();
+    const offset = this.#allocate(this.#handle);
     return offset === 0 ? null : new Block(this.#buffer, offset >>> 0, this.#blockSize, this.#generation[0]);
   }
 
@@ -231,7 +315,7 @@ class MemoryPool {
         reject(signal.reason);
         return;
       }
-      const block = this.allocateBlock();
+      const block = this.#waiting.size === 0 ? this.allocateBlock() : this.#opened() && null;
       if (block === null)
         this.#wait({ resolve, reject, signal, abort: undefined });
       else
@@ -241,7 +325,7 @@ class MemoryPool {
 
   freeBlock(block) {
     const status = ArrayBuffer.isView(block) && Block.isOf(block, this.#buffer)
-      ? Block.release(block, this.#release)
+      ? Block.release(block, this.#release, this.#handle)
       : this.#releaseOther(block);
     if (status !== OK)
       throw this.#refusal(status);
@@ -253,7 +337,7 @@ class MemoryPool {
     const { memory } = this.#opened();
     if (!Number.isInteger(byteOffset) || byteOffset < 0 || byteOffset >= memory.buffer.byteLength)
       throw this.#refusal(FOREIGN_BLOCK);
-    const status = this.#look(byteOffset);
+    const status = this.#look(byteOffset, this.#handle);
     if (status !== OK)
       throw this.#refusal(status);
     return new Block(this.#buffer, byteOffset, this.#blockSize, this.#generation[0]);
@@ -268,7 +352,9 @@ class MemoryPool {
   dispose() {
     if (this.#buffer === null)
       return;
-    const { shared, owner } = this.#engine;
+    const { shared, owner, exports, handle } = this.#engine;
+    if (shared)
+      exports.detach(handle);
     this.#engine = { shared, owner };
     this.#buffer = null;
     this.#generation = null;
@@ -293,7 +379,7 @@ class MemoryPool {
       throw foreign('this is no view at all; give back what allocateBlock() returned');
     if (block.buffer !== this.#buffer)
       throw foreign(COPIED);
-    return this.#release(block.byteOffset, ANY_GENERATION);
+    return this.#release(block.byteOffset, ANY_GENERATION, this.#handle);
   }
 
   #refusal(status) {
@@ -307,6 +393,8 @@ class MemoryPool {
     waiter.abort = () => this.#leave(waiter).reject(waiter.signal.reason);
     waiter.signal?.addEventListener('abort', waiter.abort);
     this.#waiting.add(waiter);
+    if (this.#engine.shared && !this.#watching)
+      this.#watch(this.#engine.signals);
   }
 
   #leave(waiter) {
@@ -315,10 +403,27 @@ class MemoryPool {
     return waiter;
   }
 
-  // A block has come free: the first who waits gets it, before anybody else can.
+  // While blocks are free those who wait get them, the first first; and in a plain pool before anybody else can.
   #serve() {
-    const [first] = this.#waiting;
-    this.#leave(first).resolve(this.allocateBlock());
+    for (const first of this.#waiting) {
+      const block = this.allocateBlock();
+      if (block === null)
+        return;
+      this.#leave(first).resolve(block);
+    }
+  }
+
+  // As sleep_once() of the library's shared.c: who frees a block sees that somebody sleeps, or is seen to have freed it.
+  async #watch(signals) {
+    this.#watching = true;
+    while (this.#waiting.size !== 0) {
+      const seen = Atomics.load(signals, SEQUENCE);
+      Atomics.store(signals, SLEEPERS, 1);
+      this.#serve();
+      if (this.#waiting.size !== 0)
+        await change(signals, seen);
+    }
+    this.#watching = false;
   }
 }
 

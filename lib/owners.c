@@ -134,7 +134,7 @@ bool mempool__owner_attach(struct room *room)
   if (!claim_slot(room, word) && (!reclaim_slots(room) || !claim_slot(room, word)))
     return false;
   room->process = process;
-  room->tag = room->owner << WORD_OWNER_SHIFT | (room->plain ? WORD_LIVE : WORD_HELD);
+  room->tag = room->owner << WORD_OWNER_SHIFT | (room_is_plain(room) ? WORD_LIVE : WORD_HELD);
   return true;
 }
 
@@ -226,7 +226,7 @@ static void mend_free(struct room *room, struct lane *lane, uint32_t owner)
 static void mend_lanes(struct room *room, uint32_t owner, bool mixed)
 {
   uint32_t i;
-  for (i = 0; i < room->lane_count; i++) {
+  for (i = 0; LANES_MOST != 0 && i < room->lane_count; i++) {
     struct lane *lane = room_lane(room, i);
     uint32_t busy;
     if (load_acquire_u32(&lane->owner) != owner)
@@ -280,7 +280,7 @@ static uint32_t walk_leaf(mempool *pool, uint32_t owner, uint32_t leaf, uint32_t
   add_acq_rel_u64(&header->others.frees, held);
   for (i = 0; i < end; i++) {
     uint32_t word = found[i];
-    if (word_owner(word) != owner || (!room->plain && !prepare(pool, first + i, &word)))
+    if (word_owner(word) != owner || (!room_is_plain(room) && !prepare(pool, first + i, &word)))
       continue;
     if (compare_exchange_seq_cst_u32(&room->words[first + i], word, word_freed(word))) {
       *bits |= UINT32_C(1) << i;

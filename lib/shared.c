@@ -20,7 +20,7 @@ enum { GATHER_MOST = HINTS_BITS };
 /* The calling thread's lane, NULL if it has none. */
 static ALWAYS_INLINE struct lane *lane_of_caller(const struct room *room)
 {
-  uintptr_t slot = thread_slot();
+  uintptr_t slot = LANES_MOST != 0 ? thread_slot() : THREAD_SLOTS;
   return likely(slot < THREAD_SLOTS) ? room->seats[slot].lane : NULL;
 }
 
@@ -128,6 +128,8 @@ static struct lane *claim_lane(struct room *room)
   enum { PATIENCE = 256 };
   struct seat *seat;
   uint32_t i;
+  if (LANES_MOST == 0)
+    return NULL;
   mempool__thread_join_at_once();
   if (thread_slot() >= THREAD_SLOTS)
     return NULL;
@@ -468,7 +470,7 @@ static mempool_status take(mempool *pool, void **block)
   }
   if (!taken)
     return MEMPOOL_E_EXHAUSTED;
-  if (!room->plain)
+  if (!room_is_plain(room))
     make_ready(pool, index);
   *block = geometry_address(&pool->geometry, index);
   return MEMPOOL_OK;
@@ -491,7 +493,7 @@ void *mempool__shared_alloc(mempool *pool)
 {
   struct room *room = pool->room;
   struct lane *lane = lane_of_caller(room);
-  if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room->plain) && likely(!is_closed(room))) {
+  if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room_is_plain(room)) && likely(!is_closed(room))) {
     uint64_t state;
     uint32_t top;
     uint32_t index;
@@ -630,7 +632,7 @@ static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *b
   word = load_relaxed_u32(&room->words[index]);
   if (word_condition(word) != WORD_LIVE)
     return refuse(room, MEMPOOL_E_DOUBLE_FREE);
-  if (!room->plain) {
+  if (!room_is_plain(room)) {
     uint32_t held = word_freed(word) | room->owner << WORD_OWNER_SHIFT | WORD_HELD;
     if (!compare_exchange_acq_rel_u32(&room->words[index], word, held))
       return refuse(room, MEMPOOL_E_DOUBLE_FREE);
@@ -648,7 +650,8 @@ mempool_status mempool__shared_free(mempool *pool, void *block)
   struct room *room = pool->room;
   struct lane *lane = lane_of_caller(room);
   uintptr_t index = geometry_index(&pool->geometry, block);
-  if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room->plain) && likely(index < room->capacity)) {
+  if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room_is_plain(room)) &&
+      likely(index < room->capacity)) {
     uint32_t word = load_relaxed_u32(&room->words[index]);
     if (likely(word_condition(word) == WORD_LIVE)) {
       uint64_t state;

@@ -95,7 +95,15 @@ static inline uint32_t candidate_word(uint64_t candidate)
 
 /* ---- Lanes ---- */
 
-enum { LANE_MOST_SLOTS = 64, LANES_MOST = THREAD_SLOTS };
+/*
+ * SHARED_BARE builds the engine without lanes, which gain nothing where every
+ * atomic access is a full fence, and for plain pools only: see js/shared.c.
+ */
+#ifndef SHARED_BARE
+#define SHARED_BARE 0
+#endif
+
+enum { LANE_MOST_SLOTS = 64, LANES_MOST = SHARED_BARE ? 0 : THREAD_SLOTS, SEATS = SHARED_BARE ? 1 : THREAD_SLOTS };
 
 /* Values of busy; of BUSY_FREE these are the lower bits, and the others those of frees. */
 enum { BUSY_NOT = 0, BUSY_ALLOC = 1, BUSY_BEGINS = 2, BUSY_FREE = 3, BUSY_SHIFT = 2 };
@@ -217,7 +225,7 @@ struct room {
   uint32_t process;  /* that attached; not of one that was forked since */
   struct hints hints;
   struct shared_shape shape;
-  struct seat seats[THREAD_SLOTS];
+  struct seat seats[SEATS];
 };
 
 static inline struct lane *room_lane(const struct room *room, uint32_t number)
@@ -228,8 +236,13 @@ static inline struct lane *room_lane(const struct room *room, uint32_t number)
 /* How many lanes may have been used; never more than there are. */
 static inline uint32_t room_lanes(const struct room *room)
 {
-  uint32_t used = load_acquire_u32(&room->header->lanes_used);
+  uint32_t used = LANES_MOST != 0 ? load_acquire_u32(&room->header->lanes_used) : 0;
   return used < room->lane_count ? used : room->lane_count;
+}
+
+static inline bool room_is_plain(const struct room *room)
+{
+  return SHARED_BARE || room->plain != 0;
 }
 
 static inline atomic_u64 *room_slot(const struct room *room, uint32_t owner)

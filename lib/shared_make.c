@@ -78,6 +78,8 @@ static void plan_lanes(struct shared_shape *shape, uint32_t wanted_slots)
   enum { LEAST_LANES = 16, LEAST_SLOTS = 4 };
   uint32_t slots = (shape->flags & MEMPOOL_NO_CACHE) != 0 ? 1 : wanted_slots;
   uint32_t count;
+  if (LANES_MOST == 0)
+    return;
   if (slots == 0)
     slots = shape->capacity / 8 > LEAST_SLOTS ? shape->capacity / 8 : LEAST_SLOTS;
   if (slots > LANE_MOST_SLOTS)

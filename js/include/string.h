@@ -6,5 +6,7 @@
 #include <stddef.h>
 
 void *memset(void *memory, int byte, size_t bytes);
+void *memcpy(void *to, const void *from, size_t bytes);
+char *strncpy(char *to, const char *from, size_t bytes);
 
 #endif /* JS_STRING_H */
