@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A real browser, headless: the page, a Worker and an AudioWorklet, without the headers that shared memory takes.
+// A real browser, headless: the page, Workers and an AudioWorklet, with and without the headers that shared memory takes.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -89,6 +89,11 @@ test('a page with the two headers is isolated, and plain pools work there as wel
   const page = await open(ISOLATION);
   const { isolated, used, capacity } = await page.evaluate(() => window.plain());
   assert.deepEqual({ isolated, used, capacity }, { isolated: true, used: 0, capacity: 10 });
+});
+
+test('a page with the two headers: two Workers share one pool with it', { skip, timeout }, async () => {
+  const page = await open(ISOLATION);
+  assert.deepEqual(await page.evaluate(() => window.inTwoWorkers(500)), { received: 1000, right: true, used: 0 });
 });
 
 test('a page whose policy forbids eval, and allows WebAssembly', { skip, timeout }, async () => {
