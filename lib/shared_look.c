@@ -70,7 +70,7 @@ size_t mempool__shared_settle(struct room *room, uint64_t callers_inside)
   size_t out = audit(room, settled, callers_inside, &still, &counted);
   if (still && (int64_t)out >= counted)
     (void)compare_exchange_acq_rel_u64(
-      word, settled, (settled & ~(uint64_t)SETTLED_DOUBT) + (uint64_t)((int64_t)out - counted) * SETTLED_ONE);
+      word, settled, (settled & ~(uint64_t)SETTLED_DOUBT) + (out - (uint64_t)counted) * SETTLED_ONE);
   return out;
 }
 
