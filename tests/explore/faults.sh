@@ -196,13 +196,6 @@ fault "shared: a number is free before its owner's blocks are" owners.c \
 
 # ---- What makes no difference ----
 
-# Only its owner opens a cache, in program order or, when the slot went to
-# another thread, with the registry's lock in between; and robbers wrote with
-# the pool's lock, which the owner held later when it opened the gate.
-equal 'the gate is looked at relaxed' cache.h 's/load_acquire_u32(&cache->gate)/load_relaxed_u32(\&cache->gate)/'
-equal 'the gate is looked at relaxed, after the fence' caches.c \
-  's/load_acquire_u32(&cache->gate)/load_relaxed_u32(\&cache->gate)/'
-equal 'the gate is opened relaxed' caches.c 's/store_release_u32(&cache->gate/store_relaxed_u32(\&cache->gate/'
 # Who holds the lock after the close sees the mode, which was set before the
 # lock was released; who joined the queue before it is sent away by the close.
 equal 'close sets the mode before the lock' pool.c \
