@@ -516,8 +516,8 @@ MEMPOOL_API size_t mempool_block_size(const mempool *pool);
 MEMPOOL_API size_t mempool_capacity(const mempool *pool);
 
 /*
- * Tells the figures of a pool, all of one instant; in a pool made with
- * MEMPOOL_SHARED they are exact when no call is under way.
+ * Tells the figures of a pool.  They are exact when no call is under way, what
+ * lies in threads' caches included.
  *
  * pool   the pool.
  * stats  where they are stored; its member size is set by the caller.  A

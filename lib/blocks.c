@@ -70,6 +70,7 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
   size_t taken = 0;
   size_t first_new = 0;
   struct cache *cache;
+  void *bundled;
   *status = MEMPOOL_OK;
   if (pool->caches_bytes > 0)
     mempool__thread_join();
@@ -77,10 +78,12 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
   cache = mempool__cache_opened(pool);
   if (cache != NULL)
     mempool__cache_empty(pool, cache);
-  if (cache != NULL && count == 1 && (*blocks = mempool__cache_take_bundled(pool, cache)) != NULL) {
+  if (cache != NULL && count == 1 && (bundled = mempool__cache_take_bundled(pool, cache)) != NULL) {
     pool_leave(pool);
+    *blocks = bundled;
     return 1;
   }
+  mempool__caches_unbundle(pool, count); /* no block is new to the pool, and nobody robbed, while there are these */
   if (pool_available(pool) < count) {
     mempool__caches_gather(pool);
     cache = NULL;
@@ -88,7 +91,6 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
   if ((pool_mode(pool) & MODE_CLOSED) != 0) {
     *status = MEMPOOL_E_CLOSED;
   } else if (pool_available(pool) >= least) {
-    mempool__caches_unbundle(pool, count); /* no block is new to the pool while others are free in it (D4) */
     taken = take(pool, blocks, count, &first_new);
     if (cache != NULL && count == 1)
       mempool__cache_refill(pool, cache);
@@ -276,7 +278,7 @@ static mempool_status judge(mempool *pool, const void *block, uintptr_t index)
   mempool_status status = MEMPOOL_OK;
   if (index >= pool->geometry.capacity)
     status = MEMPOOL_E_FOREIGN_BLOCK;
-  else if (index >= pool->depot->fresh || depot_is_free(pool->depot, block, index) ||
+  else if (index >= pool->depot->fresh || depot_is_full(pool->depot) || depot_is_free(pool->depot, block, index) ||
            depot_is_held(pool->depot, index))
     status = MEMPOOL_E_DOUBLE_FREE;
   if (status != MEMPOOL_OK)
@@ -286,30 +288,30 @@ static mempool_status judge(mempool *pool, const void *block, uintptr_t index)
 
 /*
  * Hands free blocks to those who wait, as long as there are both.  With the
- * lock held: nobody sees a block free in between (W1).  Returns the word of
- * the one served last, to be woken once the lock is released; or NULL.
+ * lock held: nobody sees a block free in between (W1).  Returns the bell of
+ * the one served last, to be rung once the lock is released; or NULL.
  */
 static atomic_u32 *serve_waiters(mempool *pool)
 {
-  atomic_u32 *word = NULL;
+  atomic_u32 *bell = NULL;
   void *block;
   while (pool->waiters.first != NULL && pool->depot->count > 0) {
     block = depot_take(pool->depot);
-    if (word != NULL)
-      mempool__os_wake(word);
+    if (bell != NULL)
+      mempool__os_wake(bell);
     if (pool->caches_bytes > 0)
       mark_live(pool, &block, 1);
     pool->alloc_count++;
-    word = mempool__waiters_serve(&pool->waiters, block);
+    bell = mempool__waiters_serve(&pool->waiters, block);
   }
-  return word;
+  return bell;
 }
 
-static void leave_and_wake(mempool *pool, atomic_u32 *word)
+static void leave_and_wake(mempool *pool, atomic_u32 *bell)
 {
   pool_leave(pool);
-  if (word != NULL)
-    mempool__os_wake(word);
+  if (bell != NULL)
+    mempool__os_wake(bell);
 }
 
 /* Frees one block that is to be looked over or wiped, which isn't done with the lock held. */

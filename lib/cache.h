@@ -33,9 +33,8 @@
  * of half a cache, each copied as a whole: so a block that one thread takes
  * and another gives back costs the pool's lock and depot next to nothing.
  *
- * C5  The count bundles before next, in a ring, hold blocks as a cache does,
- *     which were given back later than what is in the depot.  While there is
- *     any, nobody waits, and the pool is open.
+ * C5  The count bundles before next, in a ring, hold blocks as a cache does.
+ *     While there is any, nobody waits, and the pool is open.
  */
 #ifndef MEMPOOL_CACHE_H
 #define MEMPOOL_CACHE_H
@@ -102,12 +101,12 @@ static inline uint32_t cache_count(const struct cache *cache)
 static inline void cache_enter(struct cache *cache)
 {
   store_relaxed_u32(&cache->busy, 1);
-  fence_light(); /* pairs with os_fence_all() in caches_gather() */
+  fence_light(); /* pairs with the os_fence_all() of those who shut the gate */
 }
 
 static inline void cache_leave(struct cache *cache)
 {
-  /* Release, pairs with the acquire in caches_gather(): who shuts the gate sees all that the owner did. */
+  /* Release, pairs with the acquire in wait_until_left(): who shuts the gate sees all that the owner did. */
   store_release_u32(&cache->busy, 0);
 }
 

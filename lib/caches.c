@@ -129,7 +129,7 @@ static void move_to_depot(mempool *pool, const struct cache_slot *slots, size_t 
      * more is in use, or listed elsewhere.  What is no block at all, something
      * wrote here that must not.
      */
-    if (index < pool->depot->fresh && depot_is_held(pool->depot, index))
+    if (index < pool->depot->fresh && depot_is_held(pool->depot, index) && !depot_is_full(pool->depot))
       depot_give(pool->depot, block, index);
   }
 }

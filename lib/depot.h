@@ -21,8 +21,8 @@
  *     is DEPOT_HELD or DEPOT_LIVE, or below capacity and of a slot that holds
  *     another block or none.  The first two are not met in a plain pool.
  * D4  fresh is the most blocks that were ever out at once: it grows by one
- *     only when the stack is empty, that is when fresh blocks are out.  So
- *     the peak costs nothing to keep.
+ *     only when the stack is empty, that is when fresh blocks are out, or in
+ *     threads' caches.  So the peak costs nothing to keep.
  */
 #ifndef MEMPOOL_DEPOT_H
 #define MEMPOOL_DEPOT_H
@@ -74,6 +74,12 @@ static inline bool depot_lists(const struct depot *depot, const void *block, uin
 static inline bool depot_is_free(const struct depot *depot, const void *block, uintptr_t index)
 {
   return load_relaxed_u32(&depot->places[index]) < depot->count && depot_lists(depot, block, index);
+}
+
+/* Whether every block that was ever handed out is on the stack: then none can be given back. */
+static inline bool depot_is_full(const struct depot *depot)
+{
+  return depot->count >= depot->fresh;
 }
 
 /* Whether a block, whose index is below fresh, is held. */

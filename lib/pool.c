@@ -80,7 +80,7 @@ static void plan_caches(struct request *request, size_t capacity)
   }
   if (blocks > capacity)
     blocks = capacity;
-  count = capacity / (2 * blocks);
+  count = capacity / blocks / 2;
   if (count < LEAST_CACHES)
     count = LEAST_CACHES;
   if (count > THREAD_SLOTS)

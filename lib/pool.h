@@ -2,8 +2,8 @@
 /*
  * The pool itself: the rooms put together.
  *
- * P1  Every block is in the depot, or out, or on its way between the two
- *     inside one call that is under way.
+ * P1  Every block is in the depot, in a thread's cache, in a bundle, or out, or
+ *     on its way between these inside one call that is under way.
  * P2  depot points to shortcut in a plain pool: one that is single-threaded,
  *     open, and asks for nothing to be done besides; else to behind, and
  *     shortcut is empty.  So the short ways of alloc and free, which look at

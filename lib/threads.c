@@ -66,13 +66,21 @@ static void find_slot(void)
   }
 }
 
-void mempool__thread_join(void)
+/* With the registry's lock, which a handler that interrupts us doesn't get; one that came before may have joined. */
+static void take_slot(void)
 {
   if (mempool__thread_offset != THREAD_NEW)
     return;
   mempool__thread_offset = THREAD_WITHOUT;
-  lock_acquire(&registry);
   find_slot();
+}
+
+void mempool__thread_join(void)
+{
+  if (mempool__thread_offset != THREAD_NEW)
+    return;
+  lock_acquire(&registry);
+  take_slot();
   lock_release(&registry);
 }
 
@@ -91,8 +99,7 @@ void mempool__thread_join_at_once(void)
 {
   if (mempool__thread_offset != THREAD_NEW || !has_key || !key_is_simple() || !lock_try(&registry))
     return;
-  mempool__thread_offset = THREAD_WITHOUT; /* for a handler that interrupts us from here on */
-  find_slot();
+  take_slot();
   lock_release(&registry);
 }
 

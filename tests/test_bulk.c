@@ -358,9 +358,30 @@ TEST_OVER(over_kinds, test_bulk_thousands_all_come_back)
   tear_down(&f);
 }
 
+/* With a cache of the caller's open, which is looked into first. */
+static void test_alloc_bulk_one_exhausted_array_untouched(void)
+{
+  static void *held[64];
+  int stranger;
+  void *block = &stranger;
+  mempool *pool;
+  size_t i;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 64, 64, NULL), MEMPOOL_OK);
+  for (i = 0; i < 64; i++)
+    held[i] = mempool_alloc(pool);
+  CU_ASSERT_EQUAL(mempool_free(pool, held[63]), MEMPOOL_OK);
+  CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), held[63]);
+  CU_ASSERT_EQUAL(mempool_alloc_bulk(pool, &block, 1), MEMPOOL_E_EXHAUSTED);
+  CU_ASSERT_PTR_EQUAL(block, &stranger);
+  CU_ASSERT_EQUAL(mempool_alloc_burst(pool, &block, 1), 0);
+  CU_ASSERT_PTR_EQUAL(block, &stranger);
+  mempool_destroy(pool);
+}
+
 int main(void)
 {
   static const test_case tests[] = {
+    TEST(test_alloc_bulk_one_exhausted_array_untouched),
     TEST(test_alloc_bulk_enough_all_taken),
     TEST(test_alloc_bulk_too_few_none_taken),
     TEST(test_alloc_bulk_huge_count_exhausted),

@@ -865,9 +865,19 @@ static void test_destroy_null_nothing(void)
   mempool_destroy(NULL);
 }
 
+/* Where size_t has 32 bits, twice that is 0. */
+static void test_required_size_half_of_all_cached_no_crash(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  size_t half = (size_t)1 << 31;
+  options.cache_blocks = UINT32_C(1) << 31;
+  CU_ASSERT_EQUAL(mempool_required_size(1, half, &options) == 0, sizeof(size_t) == 4);
+}
+
 int main(void)
 {
   static const test_case tests[] = {
+    TEST(test_required_size_half_of_all_cached_no_crash),
     TEST(test_create_null_pool_invalid_argument),
     TEST(test_init_null_pool_invalid_argument),
     TEST(test_create_zero_block_size_invalid_block_size),
