@@ -121,15 +121,18 @@ static bool header_is_sound(const struct room *room)
          load_relaxed_u32(&header->fresh) <= room->capacity;
 }
 
-/* S3 and S5, as far as they can be seen. */
+/* S3, S5 and S6, as far as they can be seen. */
 static bool lanes_are_sound(const struct room *room)
 {
   uint32_t i;
   for (i = 0; i < room->lane_count; i++) {
     const struct lane *lane = room_lane(room, i);
-    if (load_relaxed_u32(&lane->owner) > room->max_owners ||
-        (load_relaxed_u64(&lane->state) & LANE_COUNT_MASK) > room->lane_slots ||
+    uint32_t owner = load_acquire_u32(&lane->owner);
+    if (owner > room->max_owners || (load_relaxed_u64(&lane->state) & LANE_COUNT_MASK) > room->lane_slots ||
         load_relaxed_u32(&lane->waiting) > 1)
+      return false;
+    if (owner != 0 && load_acquire_u64(room_slot(room, owner)) == OWNER_FREE &&
+        load_acquire_u32(&lane->owner) == owner)
       return false;
   }
   return true;
@@ -180,7 +183,8 @@ bool mempool__shared_check(const mempool *pool)
       return false;
   }
   out = audit(room, settled, 0, &still, &counted);
-  return !still || (settled & SETTLED_DOUBT) != 0 || counted == (int64_t)out ||
+  /* S4: never more, and in doubt it may be less. */
+  return !still || counted == (int64_t)out || (counted < (int64_t)out && (settled & SETTLED_DOUBT) != 0) ||
          load_acquire_u64(&room->header->settled) != settled;
 }
 

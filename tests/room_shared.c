@@ -620,7 +620,7 @@ static void test_alloc_no_lane_left_ok(void)
   uint32_t i;
   set_up(&f);
   for (i = 0; i < f.pool->room->lane_count; i++)
-    store_relaxed_u32(&room_lane(f.pool->room, i)->owner, 9);
+    store_relaxed_u32(&room_lane(f.pool->room, i)->owner, 2);
   block = mempool_alloc(f.pool);
   CU_ASSERT_PTR_NOT_NULL(block);
   CU_ASSERT_PTR_NULL(f.pool->room->seats[thread_slot()].lane);
@@ -779,6 +779,7 @@ static void test_check_finds_what_is_broken(void)
   expect_corrupted(&f, &room->header->closed, 2);
   expect_corrupted(&f, &room->header->sleepers, 3);
   expect_corrupted(&f, &lane->owner, 1000);
+  expect_corrupted(&f, &lane->owner, 9); /* who isn't attached */
   expect_corrupted(&f, &lane->waiting, 2);
   frees = load_relaxed_u64(&lane->frees);
   store_relaxed_u64(&lane->frees, frees + 1);

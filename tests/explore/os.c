@@ -150,15 +150,20 @@ void mempool__os_wake_all_shared(atomic_u32 *word)
   search_wake(word, true);
 }
 
+uint32_t explore_process = THREADS + 1;
+uint32_t explore_gone;
+
 /* Each thread is a process of its own. */
 uint32_t mempool__os_process(void)
 {
-  return search_running == NOBODY ? THREADS + 1 : search_running + 1;
+  return search_running == NOBODY ? explore_process : search_running + 1;
 }
 
 /* Who sees that a process is gone sees all that it did. */
 uint64_t mempool__os_process_start(uint32_t process)
 {
+  if (process == explore_gone)
+    return 0;
   if (process > THREADS || !search_has_died(process - 1))
     return process + 1;
   if (search_running != NOBODY)

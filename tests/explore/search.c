@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEPTH = 4096, REGIONS = 16, REGION_BYTES = 16384, SETTLED_BYTES = 2048 };
+enum { DEPTH = 4096, REGIONS = 24, REGION_BYTES = 16384, SETTLED_BYTES = 2048 };
 enum { MOST_STATES_SHIFT = 26 };
 
 /* READY_LATE: out of time, to return so. */

@@ -92,12 +92,16 @@ void search_kill_others(void);
 void search_set_offset(unsigned thread, uintptr_t offset);
 extern bool explore_fence;
 
+/* The process that sets a scenario up, and one that is no more. */
+extern uint32_t explore_process;
+extern uint32_t explore_gone;
+
 /* A time-out, and who has run out of it in a pool that processes share. */
 #define EXPLORE_TIMEOUT_NS 1000
 extern bool explore_late[];
 
 /* What mempool__os_map() gives out. */
-enum { EXPLORE_PAGES = 4 };
+enum { EXPLORE_PAGES = 5 };
 extern unsigned char explore_pages[EXPLORE_PAGES][4096];
 extern bool explore_page_used[EXPLORE_PAGES];
 

@@ -171,40 +171,102 @@ static void dies_or_recovers(unsigned self)
   pair(self);
 }
 
-/* One holds the last number and is dead; one recovers it, and one attaches as soon as it can. */
+/* Others hold all numbers; the last is dead, and has left a block. */
 static void up_attach(void)
 {
-  void *block;
-  world_init_shared(2, 3);
+  world_init_shared(2, 4);
   world_never_closed();
-  search_region(explore_pages[3], sizeof explore_pages[3], true);
+  search_region(explore_pages[4], sizeof explore_pages[4], true);
   search_region(explore_page_used, EXPLORE_PAGES, true);
-  /* The third is gone, and has left a block. */
-  block = mempool_alloc(world->pools[2]);
-  expect(block != NULL, "no block");
+  world_hold(3);
+  explore_gone = 4;
 }
 
-static void attach_or_recover(unsigned self)
+/* The first one or two recover the dead, and the last attaches as soon as it can. */
+static void recover_the_last(void)
+{
+  search_yield();
+  search_skip_yield();
+  expect(mempool_recover_dead(world->pools[search_running], NULL) == MEMPOOL_OK, "not recovered");
+  search_settle();
+}
+
+static void attach_and_pair(void)
 {
   mempool *own;
   void *block;
-  if (self == 0) {
-    search_yield();
-    search_skip_yield();
-    expect(mempool_recover(world->pools[0], mempool_owner(world->pools[2]), NULL) == MEMPOOL_OK, "not recovered");
-    search_settle();
-    return;
-  }
   search_yield();
   search_skip_yield();
   if (mempool_attach(&own, world_memory(), world_bytes()) == MEMPOOL_OK) {
-    expect(mempool_owner(own) > 2, "two have one number");
+    expect(mempool_owner(own) == 4, "two have one number");
     block = mempool_alloc(own);
     expect(block != NULL, "of two blocks one is free");
     expect(mempool_free(own, block) == MEMPOOL_OK, "a block was refused");
     mempool_destroy(own);
   }
   search_settle();
+}
+
+static void attach_or_recover(unsigned self)
+{
+  if (self == 0)
+    recover_the_last();
+  else
+    attach_and_pair();
+}
+
+static void attach_or_two_recover(unsigned self)
+{
+  if (self < 2)
+    recover_the_last();
+  else
+    attach_and_pair();
+}
+
+static void up_2_on_1_held_closing(void)
+{
+  up_2_on_1_closing();
+  world_hold(1);
+}
+
+static void up_3_on_1_held(void)
+{
+  up_3_on_1();
+  world_hold(2);
+}
+
+static void wait_against_close(unsigned self)
+{
+  if (self == 0)
+    wait_or_pair(0);
+  else
+    close_pool();
+}
+
+/* Two wait for what the third gives back. */
+static void two_wait_one_gives(unsigned self)
+{
+  if (self < 2)
+    wait_or_pair(0);
+  else
+    give(world->held[2][0]);
+}
+
+/* One waits for what the second gives back and the third may take first. */
+static void one_waits_one_gives_one_takes(unsigned self)
+{
+  if (self == 0)
+    wait_or_pair(0);
+  else if (self == 1)
+    give(world->held[1][0]);
+  else
+    pair(self);
+}
+
+static void up_3_on_1_held_by_2nd(void)
+{
+  up_3_on_1();
+  world_hold(1);
 }
 
 /* Both want the one block, and wait for it. */
@@ -285,6 +347,15 @@ const struct scenario shared_scenarios[] = {
   { .name = "shared: 2 wait, one dies, at most 2 preemptions", .threads = 3, .set_up = up_3_on_1,
     .body = two_wait_one_dies, .finish = world_finish_shared, .weak = true, .switches = 2, .deaths = 1, .mortal = 1,
     .died = world_died },
+  { .name = "shared: wait against close", .threads = 2, .set_up = up_2_on_1_held_closing, .body = wait_against_close,
+    .finish = world_finish_shared, .weak = true, .spurious = 1, .switches = -1, .quick = true },
+  { .name = "shared: attach against 2 recoveries, at most 2 preemptions", .threads = 3, .set_up = up_attach,
+    .body = attach_or_two_recover, .switches = 2 },
+  { .name = "shared: 2 wait, one gives, at most 1 preemption", .threads = 3, .set_up = up_3_on_1_held,
+    .body = two_wait_one_gives, .finish = world_finish_shared, .weak = true, .switches = 1 },
+  { .name = "shared: one waits, one gives, one takes, at most 2 preemptions", .threads = 3,
+    .set_up = up_3_on_1_held_by_2nd, .body = one_waits_one_gives_one_takes, .finish = world_finish_shared,
+    .switches = 2 },
   { .name = "shared: wait against a pair", .threads = 2, .set_up = up_2_on_1, .body = wait_or_pair,
     .finish = world_finish_shared, .weak = true, .spurious = 1, .switches = -1, .quick = true },
   { .name = "shared: 2 wait for 1 block", .threads = 2, .set_up = up_2_on_1, .body = all_wait,

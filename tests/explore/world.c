@@ -394,8 +394,10 @@ static void init_shared(unsigned capacity, unsigned threads, bool warm)
   memset(explore_page_used, 0, EXPLORE_PAGES);
   memset(explore_late, 0, sizeof explore_late[0] * THREADS);
   everything.capacity = (uint8_t)capacity;
+  explore_gone = 0;
   for (i = 0; i < threads; i++) {
     mempool__thread_offset = THREAD_NEW;
+    explore_process = i + 1;
     expect((i == 0 ? mempool_init(&world->pools[0], arena, sizeof arena, BLOCK_BYTES, capacity, &options)
                    : mempool_attach(&world->pools[i], arena, sizeof arena)) == MEMPOOL_OK,
            "no pool");
@@ -403,6 +405,7 @@ static void init_shared(unsigned capacity, unsigned threads, bool warm)
       blocks[i] = mempool_alloc(world->pools[i]); /* claims a lane in any case */
     search_set_offset(i, mempool__thread_offset);
   }
+  explore_process = THREADS + 1;
   world->pool = world->pools[0];
   for (i = 0; i < threads; i++) {
     room = world->pools[i]->room;
@@ -431,6 +434,18 @@ void world_init_shared(unsigned capacity, unsigned threads)
 void world_init_shared_cold(unsigned capacity, unsigned threads)
 {
   init_shared(capacity, threads, false);
+}
+
+void world_hold(unsigned thread)
+{
+  uint32_t index = 0;
+  void *block;
+  mempool__thread_offset = thread * sizeof(struct cache);
+  block = mempool_alloc(world->pools[thread]);
+  expect(mempool_block_index(world->pools[thread], block, &index) == MEMPOOL_OK, "no block");
+  everything.owner[index] = (uint8_t)(thread + 1);
+  world->held[thread][0] = block;
+  mempool__thread_offset = THREAD_WITHOUT;
 }
 
 void *world_memory(void)

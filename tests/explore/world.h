@@ -49,6 +49,8 @@ void world_init_none(void);
 void world_init_shared(unsigned capacity, unsigned threads);
 /* The same with no lanes yet. */
 void world_init_shared_cold(unsigned capacity, unsigned threads);
+/* A block that a thread has from the beginning. */
+void world_hold(unsigned thread);
 void *world_memory(void);
 size_t world_bytes(void);
 
