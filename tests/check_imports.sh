@@ -15,7 +15,7 @@ export LC_ALL
 : "${NM:=nm}"
 
 pages='mmap mmap64 munmap mprotect madvise sysconf __sysconf'
-clock='clock_gettime clock_gettime64 __clock_gettime64'
+clock='nanosleep clock_gettime clock_gettime64 __clock_gettime64'
 futex='syscall __errno_location'
 # Instead of the futex.
 conditions='pthread_once pthread_mutex_lock pthread_mutex_unlock pthread_setcancelstate
