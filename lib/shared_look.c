@@ -56,7 +56,8 @@ static size_t audit(const struct room *room, uint64_t settled, uint64_t callers_
   struct account after;
   fence_full();
   after = read_account(room);
-  *still = before.inside == callers_inside && after.inside == callers_inside && before.allocs == after.allocs && before.frees == after.frees;
+  *still = before.inside == callers_inside && after.inside == callers_inside && before.allocs == after.allocs &&
+           before.frees == after.frees;
   *counted = (int64_t)(settled / SETTLED_ONE + before.allocs - before.frees);
   return out;
 }

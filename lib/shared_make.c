@@ -122,7 +122,7 @@ size_t mempool__shared_bytes(const struct shared_shape *shape)
                   (shape->alignment - 1));
 }
 
-/* Lays a pool in memory that is large enough; `clean` says that it holds zeros.  Whoever is killed in here leaves none. */
+/* Lays a pool in memory that is large enough, and holds zeros if `clean`.  Whoever is killed in here leaves no pool. */
 static bool lay(void *memory, struct shared_shape *shape, bool clean)
 {
   struct shared_header *header = (struct shared_header *)round_up((uintptr_t)memory, GEOMETRY_CACHE_LINE);
@@ -215,6 +215,17 @@ static bool is_power_of_two(uint64_t value)
   return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* Whether the numbers of a shape are within their limits. */
+static bool has_sound_numbers(const struct shared_shape *shape)
+{
+  return shape->version == SHARED_VERSION && shape->byte_order == SHARED_BYTE_ORDER &&
+         shape->checksum == checksum(shape) && (shape->flags & MEMPOOL_SHARED) != 0 &&
+         (shape->flags & ~POOL_KNOWN_FLAGS) == 0 && shape->block_size <= SIZE_MAX && shape->stride <= SIZE_MAX &&
+         is_power_of_two(shape->alignment) && shape->alignment <= GEOMETRY_MAX_ALIGNMENT &&
+         shape->max_owners >= 1 && shape->max_owners <= OWNERS_MOST && shape->lane_count >= 1 &&
+         shape->lane_count <= LANES_MOST && shape->lane_slots >= 1 && shape->lane_slots <= LANE_MOST_SLOTS;
+}
+
 /*
  * Whether a shape, which is a copy, is one that this library could have made
  * in so many bytes, of which the first few were skipped.
@@ -224,19 +235,14 @@ static bool is_sound(const struct shared_shape *shape, size_t size, size_t skipp
   struct layout plan;
   uint64_t bytes = size - skipped;
   uint64_t front;
-  if (shape->version != SHARED_VERSION || shape->byte_order != SHARED_BYTE_ORDER ||
-      shape->checksum != checksum(shape) || (shape->flags & MEMPOOL_SHARED) == 0 ||
-      (shape->flags & ~POOL_KNOWN_FLAGS) != 0 || shape->block_size > SIZE_MAX || shape->stride > SIZE_MAX ||
-      !is_power_of_two(shape->alignment) || shape->alignment > GEOMETRY_MAX_ALIGNMENT || shape->max_owners == 0 ||
-      shape->max_owners > OWNERS_MOST || shape->lane_count == 0 || shape->lane_count > LANES_MOST ||
-      shape->lane_slots == 0 || shape->lane_slots > LANE_MOST_SLOTS)
-    return false;
-  if (mempool__layout_plan(&plan, 0, (size_t)shape->block_size, shape->capacity, (size_t)shape->alignment,
+  if (!has_sound_numbers(shape) ||
+      mempool__layout_plan(&plan, 0, (size_t)shape->block_size, shape->capacity, (size_t)shape->alignment,
                            (shape->flags & MEMPOOL_GUARD) != 0) != MEMPOOL_OK ||
       plan.stride != shape->stride)
     return false;
   front = tables_of(shape).end;
-  return size >= mempool__shared_bytes(shape) && shape->blocks >= front && shape->blocks - front < shape->alignment && shape->blocks < bytes &&
+  return size >= mempool__shared_bytes(shape) && shape->blocks >= front &&
+         shape->blocks - front < shape->alignment && shape->blocks < bytes &&
          plan.area_bytes <= bytes - shape->blocks && shape->bytes == shape->blocks + plan.area_bytes;
 }
 

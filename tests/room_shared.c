@@ -336,7 +336,7 @@ static void test_recover_died_in_free_finished(void)
   die_in_free(4, true, 1, 0);
 }
 
-/* With more than one lane at work, nobody can tell which of them took the block: figures are counted then, and settle. */
+/* With more than one lane at work, nobody can tell which of them took it: figures are counted then, and settle. */
 static void settle_mixed(bool by_alloc)
 {
   struct fixture f;
@@ -449,7 +449,8 @@ static void test_recover_recoverer_died_taken_over(void)
   size_t recovered = 99;
   set_up(&f);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
-  store_relaxed_u64(room_slot(f.pool->room, 2), (uint64_t)OWNER_RECOVERING | 7u << 3 | process << 19 | (uint64_t)77 << 41);
+  store_relaxed_u64(room_slot(f.pool->room, 2),
+                    (uint64_t)OWNER_RECOVERING | 7u << 3 | process << 19 | (uint64_t)77 << 41);
   CU_ASSERT_EQUAL(mempool_recover(f.pool, 2, &recovered), MEMPOOL_OK);
   CU_ASSERT_EQUAL(recovered, 1);
   CU_ASSERT_EQUAL(used_of(f.pool), 0);
