@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_RUNS = 1001, BLOCK_BYTES = 1024, MESSAGES = 20000, RING = 64, SPINS = 100 };
+enum { MAX_RUNS = 1001, BLOCK_BYTES = 1024, MESSAGES = 20000, RING = 64, SPINS = 2000 };
 
 #define PEER list
 #define PEER_TYPE struct unsafe_list

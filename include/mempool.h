@@ -107,8 +107,8 @@ typedef enum mempool_status {
  *               and no caches if the capacity is below 64.  Pools made with
  *               MEMPOOL_STRICT, MEMPOOL_ZERO, MEMPOOL_GUARD or
  *               MEMPOOL_COUNTERS have no caches.  With MEMPOOL_SHARED the
- *               default is an eighth of the capacity, at least 4 and at most
- *               64, which is also the most.
+ *               default is the capacity, and at most 64, which is also the
+ *               most; such caches hide nothing.
  * alignment     of every block, in bytes: a power of two up to 2 MiB, or 0
  *               for the default, which is that of max_align_t, and 64 (a
  *               cache line) for blocks of 64 bytes or more.

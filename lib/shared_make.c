@@ -75,13 +75,13 @@ static uint64_t checksum(const struct shared_shape *shape)
  */
 static void plan_lanes(struct shared_shape *shape, uint32_t wanted_slots)
 {
-  enum { LEAST_LANES = 16, LEAST_SLOTS = 4 };
+  enum { LEAST_LANES = 16 };
   uint32_t slots = (shape->flags & MEMPOOL_NO_CACHE) != 0 ? 1 : wanted_slots;
   uint32_t count;
   if (LANES_MOST == 0)
     return;
   if (slots == 0)
-    slots = shape->capacity / 8 > LEAST_SLOTS ? shape->capacity / 8 : LEAST_SLOTS;
+    slots = shape->capacity;
   if (slots > LANE_MOST_SLOTS)
     slots = LANE_MOST_SLOTS;
   count = shape->capacity / slots;
@@ -246,6 +246,18 @@ static bool is_sound(const struct shared_shape *shape, size_t size, size_t skipp
          plan.area_bytes <= bytes - shape->blocks && shape->bytes == shape->blocks + plan.area_bytes;
 }
 
+/*
+ * How many fresh blocks a lane takes at once: a power of two, so many as half
+ * of it can hold, and few beside the capacity, which the peak is kept close by.
+ */
+static uint32_t batch_of(const struct shared_shape *shape)
+{
+  uint32_t batch = 1;
+  while (batch < HINTS_BITS && batch * 2 <= shape->lane_slots / 2 && batch * 2 <= shape->capacity / 32)
+    batch *= 2;
+  return batch;
+}
+
 static void fill_room(struct room *room, struct shared_header *header, const struct shared_shape *shape)
 {
   const struct tables tables = tables_of(shape);
@@ -259,7 +271,7 @@ static void fill_room(struct room *room, struct shared_header *header, const str
   room->lane_bytes = (size_t)tables.lane_bytes;
   room->lane_count = shape->lane_count;
   room->lane_slots = shape->lane_slots;
-  room->batch = shape->lane_slots >= 64 ? 32 : shape->lane_slots >= 32 ? 16 : shape->lane_slots >= 8 ? 4 : 1;
+  room->batch = batch_of(shape);
   room->plain = (shape->flags & (MEMPOOL_GUARD | MEMPOOL_ZERO)) == 0;
   room->owners = (atomic_u64 *)(void *)(base + tables.owners);
   room->max_owners = shape->max_owners;

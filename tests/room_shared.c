@@ -530,6 +530,55 @@ static void test_attach_numbers_go_round(void)
 
 /* ---- Lanes ---- */
 
+/* However small the pool, its blocks come in the order in which they were freed, the last first. */
+static void last_freed_first(uint32_t flags, uint32_t capacity)
+{
+  struct fixture f;
+  void *blocks[LANE_MOST_SLOTS];
+  uint64_t random = capacity;
+  uint32_t i;
+  set_up_with(&f, flags, capacity, 16);
+  for (i = 0; i < capacity; i++)
+    blocks[i] = mempool_alloc(f.pool);
+  for (i = capacity - 1; i > 0; i--) {
+    uint32_t other = (uint32_t)(test_random(&random) % (i + 1));
+    void *block = blocks[i];
+    blocks[i] = blocks[other];
+    blocks[other] = block;
+  }
+  CU_ASSERT_EQUAL(mempool_free_bulk(f.pool, blocks, capacity), MEMPOOL_OK);
+  for (i = capacity; i > 0; i--)
+    CU_ASSERT_PTR_EQUAL(mempool_alloc(f.pool), blocks[i - 1]);
+  CU_ASSERT_EQUAL(mempool_free_bulk(f.pool, blocks, capacity), MEMPOOL_OK);
+  tear_down(&f);
+}
+
+static void test_alloc_last_freed_first(void)
+{
+  static const uint32_t capacities[] = { 1, 2, 6, 8, 33, 64 };
+  size_t i;
+  for (i = 0; i < sizeof(capacities) / sizeof(capacities[0]); i++) {
+    last_freed_first(0, capacities[i]);
+    last_freed_first(MEMPOOL_ZERO | MEMPOOL_GUARD, capacities[i]);
+  }
+}
+
+/* In a small pool the peak is exact for one thread, as no fresh block is taken before it is needed. */
+static void test_stats_small_pool_peak_exact(void)
+{
+  struct fixture f;
+  mempool_stats stats = MEMPOOL_STATS_INIT;
+  void *blocks[5];
+  set_up_with(&f, 0, 60, 16);
+  CU_ASSERT_EQUAL(mempool_alloc_bulk(f.pool, blocks, 5), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_free_bulk(f.pool, blocks, 5), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_alloc_bulk(f.peer, blocks, 5), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_get_stats(f.pool, &stats), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(stats.peak_used, 5);
+  CU_ASSERT_EQUAL(mempool_free_bulk(f.pool, blocks, 5), MEMPOOL_OK);
+  tear_down(&f);
+}
+
 /* As a signal handler finds its thread's lane. */
 static void test_lane_busy_goes_round_it(void)
 {
@@ -845,6 +894,8 @@ int main(void)
     TEST(test_attach_no_slot_left_until_recovered),
     TEST(test_destroy_with_blocks_number_kept),
     TEST(test_attach_numbers_go_round),
+    TEST(test_alloc_last_freed_first),
+    TEST(test_stats_small_pool_peak_exact),
     TEST(test_lane_busy_goes_round_it),
     TEST(test_lane_of_garbage_is_harmless),
     TEST(test_thread_end_lane_given_up),
