@@ -321,15 +321,18 @@ static void forget(trial *t)
   unmap_shared(t->g.memory, t->g.bytes);
 }
 
-/* Whether the next instruction lets it sleep. */
+/* Whether the next instruction lets it sleep: on a futex, or where there is none, for a while. */
 static bool about_to_sleep(pid_t victim)
 {
 #if defined(__x86_64__)
   struct user_regs_struct registers;
-  if (ptrace(PTRACE_GETREGS, victim, NULL, &registers) != 0 || registers.rax != SYS_futex ||
-      ((registers.rsi & 0x7f) != FUTEX_WAIT && (registers.rsi & 0x7f) != FUTEX_WAIT_BITSET))
+  bool sleeps;
+  if (ptrace(PTRACE_GETREGS, victim, NULL, &registers) != 0)
     return false;
-  return (ptrace(PTRACE_PEEKTEXT, victim, (void *)registers.rip, NULL) & 0xffff) == 0x050f;
+  sleeps = registers.rax == SYS_nanosleep || registers.rax == SYS_clock_nanosleep ||
+           (registers.rax == SYS_futex &&
+            ((registers.rsi & 0x7f) == FUTEX_WAIT || (registers.rsi & 0x7f) == FUTEX_WAIT_BITSET));
+  return sleeps && (ptrace(PTRACE_PEEKTEXT, victim, (void *)registers.rip, NULL) & 0xffff) == 0x050f;
 #else
   (void)victim;
   return false;
