@@ -310,7 +310,7 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
   if ((request.options.flags & MEMPOOL_PREFAULT) != 0 &&
       !mempool__os_prefault((void *)front, base + request.plan.area_bytes - front))
     return MEMPOOL_E_NO_MEMORY;
-  mempool__threads_remove(memory, size); /* a pool that was left here without mempool_destroy() */
+  mempool__threads_remove_in(memory, size); /* a pool that was left here without mempool_destroy() */
   *pool = lay(&request, (unsigned char *)front, (void *)base, true);
   return MEMPOOL_OK;
 }
@@ -344,7 +344,7 @@ void mempool_destroy(mempool *pool)
     return;
   }
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
-    mempool__threads_remove(pool, sizeof *pool);
+    mempool__threads_remove(pool);
   if (pool->mapping != NULL)
     mempool__os_unmap(pool->mapping, pool->mapping_bytes);
 }

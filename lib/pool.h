@@ -68,8 +68,9 @@ struct mempool {
   uint32_t open_caches; /* how many gates are open */
   uint32_t patience;    /* how often more the long way is gone before any may be */
   uint32_t open_gate;   /* the value of a gate that is open */
-  mempool *next;        /* on the list of threads.c, and under its lock */
-  const mempool *self;  /* the pool itself while it is on that list */
+  mempool *next;        /* on the list of threads.c, and under its lock; as the next two */
+  mempool *previous;
+  const mempool *self;  /* the pool itself while it is on the list */
 
   /* Not changed after creation. */
   size_t block_size;

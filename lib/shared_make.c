@@ -151,7 +151,7 @@ mempool_status mempool__shared_init(mempool **pool, void *memory, size_t size, s
     return MEMPOOL_E_UNSUPPORTED;
   if (size < mempool__shared_bytes(shape))
     return MEMPOOL_E_NO_MEMORY;
-  mempool__threads_remove(memory, size); /* a pool that was left here without mempool_destroy() */
+  mempool__threads_remove_in(memory, size); /* a pool that was left here without mempool_destroy() */
   if (!lay(memory, shape, false))
     return MEMPOOL_E_NO_MEMORY;
   status = mempool_attach(pool, memory, size);
@@ -350,7 +350,7 @@ void mempool__shared_destroy(mempool *pool)
 {
   void *mapping = pool->mapping;
   size_t mapping_bytes = pool->mapping_bytes;
-  mempool__threads_remove(pool, sizeof *pool);
+  mempool__threads_remove(pool);
   mempool__owner_detach(pool);
   if (mapping != NULL)
     mempool__os_unmap(mapping, mapping_bytes);

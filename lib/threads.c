@@ -180,9 +180,37 @@ void mempool__threads_add(mempool *pool)
   (void)pthread_once(&once, prepare);
   lock_acquire(&registry);
   pool->open_gate = open_gate;
+  pool->previous = NULL;
   pool->next = first_from(&first_pool);
+  if (pool->next != NULL)
+    pool->next->previous = pool;
   pool->self = pool;
   first_pool = pool;
+  lock_release(&registry);
+}
+
+/* With the registry's lock.  What stands before the pool may be none any more, and the pool lost to the list. */
+static void take_off(mempool *pool)
+{
+  mempool *previous = pool->previous;
+  mempool **link = &first_pool;
+  pool->self = NULL;
+  if (previous != NULL) {
+    if (previous->self != previous)
+      return;
+    link = &previous->next;
+  }
+  if (*link != pool)
+    return;
+  *link = pool->next;
+  if (first_from(link) != NULL)
+    (*link)->previous = previous;
+}
+
+void mempool__threads_remove(mempool *pool)
+{
+  lock_acquire(&registry);
+  take_off(pool);
   lock_release(&registry);
 }
 
@@ -192,18 +220,16 @@ static bool lies_in(const mempool *pool, const void *memory, size_t bytes)
          (pool_is_shared(pool) && (uintptr_t)pool->room->header - (uintptr_t)memory < bytes);
 }
 
-void mempool__threads_remove(const void *memory, size_t bytes)
+void mempool__threads_remove_in(const void *memory, size_t bytes)
 {
   mempool **link = &first_pool;
   lock_acquire(&registry);
   while (first_from(link) != NULL) {
     mempool *pool = *link;
-    if (lies_in(pool, memory, bytes)) {
-      *link = pool->next;
-      pool->self = NULL;
-    } else {
+    if (lies_in(pool, memory, bytes))
+      take_off(pool);
+    else
       link = &pool->next;
-    }
   }
   lock_release(&registry);
 }

@@ -45,10 +45,11 @@ static inline uintptr_t thread_slot(void)
   return mempool__thread_offset / sizeof(struct cache);
 }
 
-/* Puts a pool on the list. */
+/* Puts a pool on the list; takes it off. */
 void mempool__threads_add(mempool *pool);
+void mempool__threads_remove(mempool *pool);
 
-/* Takes off the list whatever pool, or what it shares, lies in a range of memory. */
-void mempool__threads_remove(const void *memory, size_t bytes);
+/* Takes off the list whatever pool, or what it shares, lies in a range of memory.  O(pools). */
+void mempool__threads_remove_in(const void *memory, size_t bytes);
 
 #endif /* MEMPOOL_THREADS_H */

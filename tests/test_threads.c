@@ -1236,6 +1236,34 @@ static void *take_and_give_once(void *pool)
   return NULL;
 }
 
+/* After each, an ended thread's blocks come back to those that are left. */
+static void test_destroy_in_any_order_others_whole(void)
+{
+  enum { POOLS = 4, ORDERS = 24 };
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  unsigned order;
+  options.cache_blocks = 4;
+  for (order = 0; order < ORDERS; order++) {
+    mempool *pools[POOLS];
+    unsigned left, rest = order;
+    for (left = 0; left < POOLS; left++)
+      CU_ASSERT_EQUAL_FATAL(mempool_create(&pools[left], 64, 100, &options), MEMPOOL_OK);
+    for (left = POOLS; left > 0; left--) {
+      unsigned i, chosen = rest % left;
+      rest /= left;
+      mempool_destroy(pools[chosen]);
+      pools[chosen] = pools[left - 1];
+      for (i = 0; i + 1 < left; i++) {
+        pthread_t thread;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, take_and_give_once, pools[i]), 0);
+        (void)pthread_join(thread, NULL);
+        CU_ASSERT_EQUAL(stats_of(pools[i]).available, 100);
+        CU_ASSERT_EQUAL(mempool_check(pools[i]), MEMPOOL_OK);
+      }
+    }
+  }
+}
+
 /* Memory that was put to another use without mempool_destroy() is none of the library's business any more. */
 static void test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on(void)
 {
@@ -1278,6 +1306,7 @@ int main(void)
 {
   static const test_case tests[] = {
     TEST(test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on),
+    TEST(test_destroy_in_any_order_others_whole),
     TEST(test_alloc_threads_within_capacity_never_null),
     TEST(test_alloc_ten_large_blocks_eight_threads_never_null),
     TEST(test_alloc_all_others_blocked_in_read_all_taken),
