@@ -26,7 +26,11 @@ typedef struct test_case {
 
 #define RUN_TESTS(tests) run_tests(__FILE__, (tests), sizeof(tests) / sizeof((tests)[0]))
 
-/* Runs the tests in order.  Returns main's exit status: 0, or 1 if any failed, or 99 if CUnit itself did. */
+/*
+ * Runs the tests in order, or those with TEST_ONLY of the environment in their
+ * names.  Returns main's exit status: 0, or 1 if any failed, or 99 if CUnit
+ * itself did.
+ */
 int run_tests(const char *suite, const test_case *tests, size_t count);
 
 /* Marks the running test as skipped; the test then returns without an assertion. */
