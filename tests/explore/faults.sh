@@ -20,23 +20,26 @@ say() {
   [ "$1" = ok ] || bad=1
 }
 
-# plant FILE SED-SCRIPT: builds the copy; the change must change something
+# plant NAME FILE SED-SCRIPT: builds the copy; a change must change something
 plant() {
   rm -rf "$work/lib"
   cp -r "$lib" "$work/lib"
-  sed -i "$2" "$work/lib/$1"
-  if cmp -s "$lib/$1" "$work/lib/$1"; then
-    echo "Bail out! nothing changed in $1 by: $2"
-    exit 99
+  sed -i "$3" "$work/lib/$2"
+  if cmp -s "$lib/$2" "$work/lib/$2"; then
+    say "not ok" "$1: nothing changed in $2 by: $3"
+    return 1
   fi
-  CC="${CC:-gcc} -Wno-unused-function" "$here/build.sh" "$work/explore" "$work/lib" "$work/objects"
+  if ! CC="${CC:-gcc} -Wno-unused-function" "$here/build.sh" "$work/explore" "$work/lib" "$work/objects"; then
+    say "not ok" "$1: does not build"
+    return 1
+  fi
 }
 
 # fault NAME FILE SED-SCRIPT [SCENARIO]: found by the quick ones, or by that one
 fault() {
   case $1 in *"$only"*) ;; *) return ;; esac
   choose "$1"
-  plant "$2" "$3"
+  plant "$1" "$2" "$3" || return 0
   if { [ $# -gt 3 ] && timeout 120 "$work/explore" --only "$4" >"$work/log"; } ||
     { [ $# -eq 3 ] && timeout 120 "$work/explore" --first >"$work/log"; }; then
     say "not ok" "$1: not found"
@@ -49,7 +52,7 @@ fault() {
 equal() {
   case $1 in *"$only"*) ;; *) return ;; esac
   choose "$1"
-  plant "$2" "$3"
+  plant "$1" "$2" "$3" || return 0
   if timeout 120 "$work/explore" --first >"$work/log"; then
     say ok "$1: no difference, as argued"
   else
@@ -126,7 +129,7 @@ fault 'waiter joins without the lock' blocks.c \
 fault 'waiter out of time leaves without the lock' waiters.c \
   '/^uint32_t mempool__waiter_sleep/,/^}/{s/lock_acquire(lock)/(void)lock/;/lock_release(lock)/d;}'
 fault 'waiter out of time does not look again' waiters.c 's/^    if (word == WAITER_WAITING)/    if (1)/'
-fault 'waiter served is not woken' blocks.c 's/^    mempool__os_wake(word);/    (void)word;/'
+fault 'waiter served is not woken' blocks.c 's/^    mempool__os_wake(bell);/    (void)bell;/'
 fault 'waiter closed is not woken' waiters.c 's/^    mempool__os_wake(dismiss_first(waiters, WAITER_CLOSED));/    (void)dismiss_first(waiters, WAITER_CLOSED);/'
 fault 'free passes waiters by' blocks.c 's/while (pool->waiters.first != NULL && /while (0 \&\& /'
 fault 'close sets the mode after the lock' pool.c \
@@ -201,7 +204,7 @@ equal 'close sets the mode before the lock' pool.c \
 equal 'caches are opened while somebody waits' caches.c 's/if (pool->waiters.first != NULL || /if (/'
 # A block is listed twice only if two frees of it raced, which is the caller's
 # error; what is promised then is tested, not explored.
-equal 'the depot takes what is not held' caches.c 's/ && depot_is_held(pool->depot, index))/)/'
+equal 'the depot takes what is not held' caches.c 's/ && depot_is_held(pool->depot, index) && / \&\& /'
 equal 'alloc takes what is not held' blocks.c 's/if (unlikely(load_relaxed_u32(place) != DEPOT_HELD))/if (0)/'
 
 # Who reads 0 there meets the state with a summary that is set later on, or
