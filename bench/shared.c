@@ -5,11 +5,12 @@
  *   - one process alone, against an unsafe intrusive list in a plain function;
  *   - two processes at once, each with blocks of its own, against one alone;
  *   - messages of 1 KiB from one process to another through a ring of indices
- *     in shared memory, against a pipe.
+ *     in shared memory, against a pipe;
+ *   - recovering a process that ended with all of a million blocks.
  *
- * Medians of interleaved runs.  The first two are in the processor time of the
- * process that works, so that others on the machine count less; the third is in
- * time that passes.
+ * Medians of interleaved runs.  All but the third are in the processor time of
+ * the process that works, so that others on the machine count less; the third is
+ * in time that passes.
  *
  *     shared [runs]
  */
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 enum { MAX_RUNS = 1001, BLOCK_BYTES = 1024, MESSAGES = 20000, RING = 64, SPINS = 2000 };
+enum { MILLION = 1000000, SMALL_BYTES = 64 };
 
 #define PEER list
 #define PEER_TYPE struct unsafe_list
@@ -370,6 +372,47 @@ static void measure_hand_over(mempool *pool, void *memory, size_t size, size_t r
   printf("  in place %.0f  by a pipe %.0f  pipe/in place %.2f\n", in_place, by_pipe, by_pipe / in_place);
 }
 
+static void end_with_all(void *memory, size_t size)
+{
+  mempool *own;
+  size_t taken = 0;
+  if (mempool_attach(&own, memory, size) != MEMPOOL_OK)
+    _exit(1);
+  while (mempool_alloc(own) != NULL)
+    taken++;
+  _exit(taken == MILLION ? 0 : 1);
+}
+
+static void measure_recovery(size_t runs)
+{
+  static double ms[MAX_RUNS];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool;
+  size_t size;
+  size_t run;
+  void *memory;
+  options.flags = MEMPOOL_SHARED;
+  size = mempool_required_size(SMALL_BYTES, MILLION, &options);
+  memory = map(size);
+  if (mempool_init(&pool, memory, size, SMALL_BYTES, MILLION, &options) != MEMPOOL_OK)
+    fail("no shared pool");
+  for (run = 0; run < runs; run++) {
+    size_t recovered;
+    double begin;
+    pid_t child = fork();
+    if (child == 0)
+      end_with_all(memory, size);
+    finish(child);
+    begin = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    if (mempool_recover_dead(pool, &recovered) != MEMPOOL_OK || recovered != MILLION)
+      fail("not all blocks came back");
+    ms[run] = (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - begin) / 1e6;
+  }
+  mempool_destroy(pool);
+  (void)munmap(memory, size);
+  printf("recovering a million blocks: %.1f ms\n", median(ms, runs));
+}
+
 int main(int argc, char **argv)
 {
   static struct workspace space;
@@ -392,5 +435,6 @@ int main(int argc, char **argv)
   measure_two(pool, memory, size, &space, runs);
   measure_hand_over(pool, memory, size, runs < 11 ? runs : 11);
   mempool_destroy(pool);
+  measure_recovery(runs < 11 ? runs : 11);
   return 0;
 }
