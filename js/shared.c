@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The pool of MemoryPool.createShared(), that Workers share: the library's own
- * engine of shared pools, without lanes.  Each Worker has an instance of this
- * module over one memory, and its own handle in that, and its stack; nothing
- * here is a variable, for the next instance would clear it.
+ * words, hints, counts (S1 to S4 of shared.h) and recovery.  Taking and freeing
+ * are written here, for they are short without lanes, and where nothing is to be
+ * done to blocks.  Each Worker has an instance of this module over one memory,
+ * and its own handle in that, and its stack; nothing here is a variable, for the
+ * next instance would clear it.
  *
  * What waits is JavaScript: it sets `sleepers`, looks for a block, and sleeps
  * on `sequence`, as sleep_once() in shared.c does.
@@ -53,15 +55,16 @@ EXPORT(look) mempool_status look_at(const void *block, struct worker *worker);
 EXPORT(used) uint32_t used(void);
 EXPORT(recover) size_t recover(uint32_t owner, struct worker *worker);
 
-/* ---- What the engine wants of the system ---- */
-
-/* Mends the counts, which costs a look at every word; JavaScript's figures are looked up anyway. */
-size_t mempool__shared_settle(struct room *room, uint64_t callers_inside)
-{
-  (void)room;
-  (void)callers_inside;
-  return 0;
-}
+/*
+ * ---- What the engine wants of the system ----
+ *
+ * What it calls besides is not linked in.  So nobody settles the counts after a
+ * Worker was terminated inside a call, mempool__shared_settle(); they needn't be
+ * right: they never show more than is out (S4), so they can't make a call fail
+ * while a block is free.  Where they show less the words are asked, by
+ * look_again(), which costs a failing call a look at each; used() always asks
+ * the words.
+ */
 
 /* No processes, and so none of which could be told that it is gone. */
 uint32_t mempool__os_process(void)
@@ -96,13 +99,6 @@ void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
   while (bytes-- > 0)
     *at++ = *next++;
   return to;
-}
-
-/* Of pools that look a block over, which these don't. */
-void mempool__canary_set(const mempool *pool, uintptr_t index)
-{
-  (void)pool;
-  (void)index;
 }
 
 /* ---- Coming and going ---- */
@@ -178,13 +174,70 @@ void detach(struct worker *worker)
 
 /* ---- Blocks ---- */
 
+/* A block that the hints name, or one that was never taken; either may be somebody else's by now. */
+static bool next_candidate(struct room *room, uint32_t *index)
+{
+  uint32_t leaf = 0;
+  uint32_t bit = mempool__hints_take(&room->hints, 0, true, &leaf);
+  if (bit != 0) {
+    *index = leaf * HINTS_BITS + (uint32_t)__builtin_ctz(bit);
+    return true;
+  }
+  while ((*index = load_relaxed_u32(&room->header->fresh)) < room->capacity) {
+    if (compare_exchange_relaxed_u32(&room->header->fresh, *index, *index + 1))
+      return true;
+  }
+  return false;
+}
+
+/*
+ * When there is no candidate: whether every block is out, by the counts, or by
+ * the words where the counts show less for longer than a call takes.  As look()
+ * of the library's shared.c.
+ */
+static enum scan look_again(struct room *room, int looks, uint32_t *index)
+{
+  uint64_t found = 0;
+  enum scan result = SCAN_CHANGED;
+  bool doubt;
+  if (mempool__shared_out(room, &doubt) >= (int64_t)room->capacity)
+    return SCAN_ALL_OUT;
+  if (looks >= LOOKS_WITHOUT_SCAN)
+    result = scan(room, &found);
+  *index = candidate_index(found);
+  return result;
+}
+
+/* The words are in the memory: what it says of indices is not trusted. */
+static bool take_block(struct worker *worker, uint32_t index)
+{
+  uint32_t word;
+  if (index >= worker->room.capacity)
+    return false;
+  word = load_relaxed_u32(&worker->room.words[index]);
+  worker->word = word_taken(word, worker->room.tag);
+  return word_condition(word) == WORD_FREE && take_candidate(&worker->room, candidate(index, word), &index);
+}
+
 void *allocate(struct worker *worker)
 {
-  uint32_t index;
-  if (!find_outside(&worker->room, &index))
-    return NULL;
-  worker->word = load_relaxed_u32(&worker->room.words[index]);
-  return geometry_address(&worker->pool.geometry, index);
+  struct room *room = &worker->room;
+  int looks = 0;
+  while (looks < LOOKS_MOST) {
+    uint32_t index;
+    if (!next_candidate(room, &index)) {
+      enum scan result = look_again(room, looks++, &index);
+      if (result == SCAN_ALL_OUT)
+        return NULL;
+      if (result == SCAN_CHANGED)
+        continue;
+    }
+    if (take_block(worker, index)) {
+      add_acq_rel_u64(&room->header->others.allocs, 1);
+      return geometry_address(&worker->pool.geometry, index);
+    }
+  }
+  return NULL;
 }
 
 /* What a block is, to who has a view with that word of it; and what its word is. */
@@ -200,13 +253,19 @@ static mempool_status judge(struct worker *worker, uintptr_t index, uint32_t wor
 
 mempool_status release(void *block, uint32_t word, struct worker *worker)
 {
+  struct room *room = &worker->room;
   uintptr_t index = geometry_index(&worker->pool.geometry, block);
   mempool_status status = judge(worker, index, word);
   if (status != MEMPOOL_OK)
     return status;
-  if (!free_outside(&worker->room, (uint32_t)index, worker->word))
+  /* In this order, by S4. */
+  add_acq_rel_u64(&room->header->others.frees, 1);
+  if (!compare_exchange_seq_cst_u32(&room->words[index], worker->word, word_freed(worker->word))) {
+    add_acq_rel_u64(&room->header->others.frees, UINT64_MAX);
     return MEMPOOL_E_DOUBLE_FREE;
-  wake_if_any(&worker->room);
+  }
+  mempool__hints_set(&room->hints, index / HINTS_BITS, UINT32_C(1) << index % HINTS_BITS, false);
+  wake_if_any(room);
   return MEMPOOL_OK;
 }
 
@@ -230,6 +289,8 @@ uint32_t used(void)
 size_t recover(uint32_t owner, struct worker *worker)
 {
   size_t back;
-  (void)mempool_recover(&worker->pool, owner, &back);
-  return back;
+  if (owner > HANDLES_MOST || owner == worker->room.owner)
+    return 0;
+  back = recover_one(&worker->pool, owner, load_acquire_u64(room_slot(&worker->room, owner)));
+  return back + recover_abandoned(&worker->pool);
 }

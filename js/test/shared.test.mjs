@@ -212,12 +212,15 @@ test('recover: what an owner held comes back once; nobody else is touched', () =
 test('each attachment has a stack of its own, and none the one that the module comes with', () => {
   const pool = MemoryPool.createShared(64, 8);
   const second = MemoryPool.attach(pool.share());
+  const gone = MemoryPool.attach(pool.share());
   const memory = new Uint8Array(pool.memory.buffer);
   const stackOf = (owner) => memory.subarray(owner * 2048 + 1024, owner * 2048 + 2048);
   for (const owner of [pool.owner, second.owner])
     stackOf(owner).fill(0);
   const common = memory.subarray(0, 1024).fill(0);
   takeAll(second).forEach((block) => second.freeBlock(block));
+  takeAll(gone);
+  assert.equal(second.recover(gone.owner), 8); // what it does takes some stack
   assert.ok(common.every((byte) => byte === 0));
   assert.ok(stackOf(pool.owner).every((byte) => byte === 0));
   assert.ok(stackOf(second.owner).some((byte) => byte !== 0));
