@@ -4,9 +4,6 @@
 // call does.  The WebAssembly is libmempool's own code, put in here by make; nothing of it or of the platform is used
 // before the first pool is made.
 
-const PLAIN_WASM = '@PLAIN_WASM@';
-const SHARED_WASM = '@SHARED_WASM@';
-
 const PAGE_BYTES = 65536;
 const MOST_BYTES = 2 ** 32;
 const MOST_CAPACITY = 2 ** 32 - 2;
@@ -18,8 +15,8 @@ const SMALL_ALIGNMENT = 16;
 const DATA_BYTES = 2048;
 const TABLE_WORDS = 3;
 
-// Of shared.c: where its header begins, which is preceded by the handles; in that the words by which Workers wait; where
-// the tables begin; and the size of a handle, the number of which is the owner's, with its stack at the end.
+// Of shared.c: where its header begins, which is preceded by the handles; in that the words by which Workers wait;
+// where the tables begin; and the size of a handle, the number of which is the owner's, with its stack at the end.
 const HEADER = 256 * 2048;
 const SIGNALS = HEADER + 132;
 const TABLES = HEADER + 320 + 255 * 8;
@@ -51,20 +48,19 @@ class MemoryPoolError extends Error {
   }
 }
 
-const exhausted = () => new MemoryPoolError('ERR_POOL_EXHAUSTED', 'Pool exhausted: every block is out; free one, ' +
-  'wait with allocateBlockAsync(), or make the pool larger');
-
-const disposed = () => {
-  throw new MemoryPoolError('ERR_POOL_DISPOSED', 'Pool disposed: it can no longer be used');
-};
+const invalidSize = (what, options) =>
+  new MemoryPoolError('ERR_INVALID_BLOCK_SIZE', `Invalid block size: ${what}`, options);
 
 const foreign = (what) => new MemoryPoolError('ERR_FOREIGN_BLOCK', `Foreign block: ${what}`);
 
-const unavailable = (what) => new MemoryPoolError('ERR_SHARED_MEMORY_UNAVAILABLE', `Shared memory unavailable: ${what}`);
+const unavailable = (what) =>
+  new MemoryPoolError('ERR_SHARED_MEMORY_UNAVAILABLE', `Shared memory unavailable: ${what}`);
 
-const COPIED = "this is not on the pool's memory; new Uint8Array(block), slice() and postMessage() copy: free the block " +
-  'itself, or make another view of it with block.subarray() or ' +
-  'new Uint8Array(block.buffer, block.byteOffset, block.byteLength)';
+const disposed = () => new MemoryPoolError('ERR_POOL_DISPOSED', 'Pool disposed: it can no longer be used');
+
+const throwDisposed = () => {
+  throw disposed();
+};
 
 // Returns the object that it is given, so that a class derived from it adds its fields to that.
 class Itself {
@@ -96,88 +92,67 @@ class Block extends Itself {
   }
 }
 
-// atob() is missing in AudioWorklets.
-function decodeBase64(text) {
-  const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
-  const bytes = new Uint8Array(text.indexOf('=') < 0 ? text.length * 3 / 4 : text.indexOf('=') * 3 >> 2);
-  let bits = 0;
-  for (let i = 0, count = 0; count < bytes.length; i++) {
-    bits = bits << 6 | digits.indexOf(text[i]);
-    if (i % 4 !== 0)
-      bytes[count++] = bits >> (6 - i % 4 * 2);
-  }
-  return bytes;
+// What compiles a WebAssembly when it is first needed.  Hexadecimal, because that leaves to gzip what is alike, and
+// because atob() is missing in AudioWorklets.
+function compiler(digits) {
+  let module;
+  const byteAt = (_, i) => parseInt(digits.substr(2 * i, 2), 16);
+  return () => module ??= new WebAssembly.Module(Uint8Array.from({ length: digits.length / 2 }, byteAt));
 }
 
-const modules = new Map();
-
-// Compiles it when it is first needed.
-function moduleOf(text) {
-  if (!modules.has(text))
-    modules.set(text, new WebAssembly.Module(decodeBase64(text)));
-  return modules.get(text);
-}
+const plainModule = compiler('@PLAIN_WASM@');
+const sharedModule = compiler('@SHARED_WASM@');
 
 const isWhole = (value, most) => Number.isInteger(value) && value >= 1 && value <= most;
 
 const roundUp = (value, unit) => Math.ceil(value / unit) * unit;
 
-const invalidSize = (what, options) =>
-  new MemoryPoolError('ERR_INVALID_BLOCK_SIZE', `Invalid block size: ${what}`, options);
-
 // What a MemoryPool works with: the memory, the functions of its WebAssembly, what those want to be given last, and
 // where they leave generations.
 class Engine {
-  constructor(memory, text, blockSize, capacity) {
+  shared = false;
+  owner = 0;
+  handle = 0;
+
+  constructor(memory, module, blockSize, capacity) {
     this.memory = memory;
-    this.exports = new WebAssembly.Instance(moduleOf(text), { env: { memory } }).exports;
+    this.exports = new WebAssembly.Instance(module, { env: { memory } }).exports;
     this.blockSize = blockSize;
     this.capacity = capacity;
-    this.shared = false;
-    this.owner = 0;
-    this.handle = 0;
-  }
-
-  at(generation) {
-    this.generation = new Int32Array(this.memory.buffer, generation, 1);
-    return this;
   }
 
   // Makes this Worker an owner.
   attach() {
-    const { exports, memory } = this;
+    const { exports } = this;
     this.handle = exports.attach();
     if (this.handle === 0)
-      throw unavailable('255 Workers are attached already, or were terminated and not recovered');
+      throw unavailable('255 Workers are attached, or were terminated and not recovered');
     // Each owner has a stack of its own.
     exports.__stack_pointer.value = this.handle + HANDLE_BYTES;
     this.shared = true;
     this.owner = this.handle / HANDLE_BYTES;
-    this.signals = new Int32Array(memory.buffer, SIGNALS, 2);
-    return this.at(this.handle);
+    return this;
   }
 }
 
-function checkArguments(blockSize, capacity) {
+// The bytes before the blocks.  In a shared pool there is for each block a word, and bits, of which up to seven levels
+// summarise each other.
+const frontBytes = (capacity, shared) =>
+  shared ? TABLES + capacity * 4 + Math.ceil(capacity / 7) + 64 : DATA_BYTES + capacity * TABLE_WORDS * 4;
+
+// Makes a memory, and calls initialize() of an engine on it.
+function makeEngine(blockSize, capacity, options, shared) {
   if (!isWhole(blockSize, MOST_BYTES))
     throw invalidSize('it must be a whole number of bytes, from 1 to 4294967296');
   if (!isWhole(capacity, MOST_CAPACITY))
-    throw new MemoryPoolError('ERR_INVALID_CAPACITY', 'Invalid capacity: it must be a whole number of blocks, from 1 on');
-}
-
-function alignmentOf(blockSize, options) {
+    throw new MemoryPoolError('ERR_INVALID_CAPACITY', 'Invalid capacity: it must be a whole number of blocks, from 1');
   const alignment = options?.alignment ?? (blockSize < CACHE_LINE ? SMALL_ALIGNMENT : CACHE_LINE);
   if (!isWhole(alignment, MOST_ALIGNMENT) || (alignment & (alignment - 1)) !== 0)
     throw invalidSize('the alignment must be a power of two up to 2097152');
-  return alignment;
-}
-
-// Makes a memory with blocks behind so many other bytes, and calls initialize() of an engine on it.
-function makeEngine(text, blockSize, capacity, options, front, shared) {
-  checkArguments(blockSize, capacity);
-  const alignment = alignmentOf(blockSize, options);
+  if (shared)
+    checkShared();
   const stride = roundUp(blockSize, alignment);
-  const base = roundUp(front(capacity), alignment);
+  const base = roundUp(frontBytes(capacity, shared), alignment);
   const pages = Math.ceil((base + capacity * stride) / PAGE_BYTES);
   let memory;
   try {
@@ -185,26 +160,24 @@ function makeEngine(text, blockSize, capacity, options, front, shared) {
   } catch (cause) {
     throw invalidSize('all blocks together must fit into the memory that there is, at most 4 GiB', { cause });
   }
-  const engine = new Engine(memory, text, blockSize, capacity);
+  const engine = new Engine(memory, shared ? sharedModule() : plainModule(), blockSize, capacity);
   engine.exports.initialize(base, stride, capacity);
   return engine;
 }
-
-function plainEngine(blockSize, capacity, options) {
-  const front = (count) => DATA_BYTES + count * TABLE_WORDS * 4;
-  const engine = makeEngine(PLAIN_WASM, blockSize, capacity, options, front, false);
-  return engine.at(engine.exports.generation());
-}
-
-// For each block a word; and bits, of which up to seven levels summarise each other.
-const sharedFront = (count) => TABLES + count * 4 + Math.ceil(count / 7) + 64;
 
 const headerOf = (memory) => new Uint32Array(memory.buffer, HEADER, 3);
 
 function checkShared() {
   if (!MemoryPool.sharedSupported)
-    throw unavailable('in a browser the page must be cross-origin isolated, by the headers COOP and COEP');
+    throw unavailable('a browser wants the page to be cross-origin isolated, by the headers COOP and COEP');
 }
+
+const refusal = (status) =>
+  status === FOREIGN_BLOCK
+    ? foreign('no block of this pool starts there; a view is freed by where it starts, and must start where a block ' +
+      'does')
+    : new MemoryPoolError('ERR_BLOCK_ALREADY_FREED', 'Block already freed: free each block once, and let go of every ' +
+      'view of it then');
 
 // Resolves when the sequence isn't as it was seen any more, or for no reason.  Never blocks.  An AudioWorklet has no
 // timers: without Atomics.waitAsync, only what is freed there serves who waits there.
@@ -218,27 +191,24 @@ class MemoryPool {
   #engine;
   #buffer;
   #blockSize;
-  #capacity;
   #generation;
   #allocate;
   #release;
-  #look;
   #handle;
   #waiting = new Set(); // those who wait, in the order in which they came
   #watching = false; // for blocks that other Workers free
 
   constructor(blockSize, capacity, options) {
     // An engine comes from createShared() and attach() alone: nobody else can make one.
-    const engine = blockSize instanceof Engine ? blockSize : plainEngine(blockSize, capacity, options);
+    const engine = blockSize instanceof Engine ? blockSize : makeEngine(blockSize, capacity, options, false);
+    const { exports, memory, handle } = engine;
     this.#engine = engine;
-    this.#buffer = engine.memory.buffer;
+    this.#buffer = memory.buffer;
     this.#blockSize = engine.blockSize;
-    this.#capacity = engine.capacity;
-    this.#generation = engine.generation;
-    this.#allocate = engine.exports.allocate;
-    this.#release = engine.exports.release;
-    this.#look = engine.exports.look;
-    this.#handle = engine.handle;
+    this.#generation = new Int32Array(memory.buffer, handle || exports.generation(), 1);
+    this.#allocate = exports.allocate;
+    this.#release = exports.release;
+    this.#handle = handle;
   }
 
   static get sharedSupported() {
@@ -246,9 +216,7 @@ class MemoryPool {
   }
 
   static createShared(blockSize, capacity, options) {
-    checkArguments(blockSize, capacity);
-    checkShared();
-    const engine = makeEngine(SHARED_WASM, blockSize, capacity, options, sharedFront, true);
+    const engine = makeEngine(blockSize, capacity, options, true);
     headerOf(engine.memory).set([MAGIC, blockSize, capacity]);
     return new MemoryPool(engine.attach());
   }
@@ -257,22 +225,18 @@ class MemoryPool {
     checkShared();
     const { memory, blockSize, capacity } = handle ?? {};
     if (!(memory instanceof WebAssembly.Memory && memory.buffer instanceof SharedArrayBuffer &&
-      memory.buffer.byteLength > TABLES && headerOf(memory).join() === `${MAGIC},${blockSize},${capacity}`))
+      memory.buffer.byteLength > TABLES && headerOf(memory).join() === [MAGIC, blockSize, capacity].join()))
       throw unavailable('this is not what share() returned');
-    return new MemoryPool(new Engine(memory, SHARED_WASM, blockSize, capacity).attach());
+    return new MemoryPool(new Engine(memory, sharedModule(), blockSize, capacity).attach());
   }
 
   share() {
-    const { memory, blockSize, capacity, shared } = this.#opened();
-    if (!shared)
-      throw unavailable('only a pool from MemoryPool.createShared() can be shared');
+    const { memory, blockSize, capacity } = this.#sharedOnly();
     return { memory, blockSize, capacity };
   }
 
   recover(owner) {
-    const { exports, shared, handle } = this.#opened();
-    if (!shared)
-      throw unavailable('only pools from MemoryPool.createShared() have owners');
+    const { exports, handle } = this.#sharedOnly();
     return isWhole(owner, MOST_CAPACITY) ? exports.recover(owner, handle) : 0;
   }
 
@@ -281,7 +245,7 @@ class MemoryPool {
   }
 
   get capacity() {
-    return this.#capacity;
+    return this.#engine.capacity;
   }
 
   get shared() {
@@ -304,20 +268,19 @@ class MemoryPool {
   allocateBlockOrThrow() {
     const block = this.allocateBlock();
     if (block === null)
-      throw exhausted();
+      throw new MemoryPoolError('ERR_POOL_EXHAUSTED', 'Pool exhausted: every block is out; free one, ' +
+        'wait with allocateBlockAsync(), or make the pool larger');
     return block;
   }
 
   allocateBlockAsync(options) {
     return new Promise((resolve, reject) => {
       const signal = options?.signal;
-      if (signal?.aborted) {
-        reject(signal.reason);
-        return;
-      }
-      const block = this.#waiting.size === 0 ? this.allocateBlock() : this.#opened() && null;
+      if (signal?.aborted)
+        throw signal.reason;
+      const block = this.#waiting.size === 0 ? this.allocateBlock() : null;
       if (block === null)
-        this.#wait({ resolve, reject, signal, abort: undefined });
+        this.#wait({ resolve, reject, signal });
       else
         resolve(block);
     });
@@ -328,18 +291,16 @@ class MemoryPool {
       ? Block.release(block, this.#release, this.#handle)
       : this.#releaseOther(block);
     if (status !== OK)
-      throw this.#refusal(status);
+      throw refusal(status);
     if (this.#waiting.size !== 0)
       this.#serve();
   }
 
   blockAt(byteOffset) {
-    const { memory } = this.#opened();
-    if (!Number.isInteger(byteOffset) || byteOffset < 0 || byteOffset >= memory.buffer.byteLength)
-      throw this.#refusal(FOREIGN_BLOCK);
-    const status = this.#look(byteOffset, this.#handle);
+    const { exports, handle } = this.#opened();
+    const status = isWhole(byteOffset, this.#buffer.byteLength - 1) ? exports.look(byteOffset, handle) : FOREIGN_BLOCK;
     if (status !== OK)
-      throw this.#refusal(status);
+      throw refusal(status);
     return new Block(this.#buffer, byteOffset, this.#blockSize, this.#generation[0]);
   }
 
@@ -352,15 +313,15 @@ class MemoryPool {
   dispose() {
     if (this.#buffer === null)
       return;
-    const { shared, owner, exports, handle } = this.#engine;
+    const { shared, owner, capacity, exports, handle } = this.#engine;
     if (shared)
       exports.detach(handle);
-    this.#engine = { shared, owner };
+    this.#engine = { shared, owner, capacity };
     this.#buffer = null;
     this.#generation = null;
-    this.#allocate = this.#release = this.#look = disposed;
+    this.#allocate = this.#release = throwDisposed;
     for (const waiter of this.#waiting)
-      this.#leave(waiter).reject(new MemoryPoolError('ERR_POOL_DISPOSED', 'Pool disposed while a block was waited for'));
+      this.#leave(waiter).reject(disposed());
   }
 
   [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
@@ -369,24 +330,26 @@ class MemoryPool {
 
   // The engine, as long as the pool isn't disposed.
   #opened() {
-    return this.#buffer === null ? disposed() : this.#engine;
+    return this.#buffer === null ? throwDisposed() : this.#engine;
+  }
+
+  #sharedOnly() {
+    const engine = this.#opened();
+    if (!engine.shared)
+      throw unavailable('this pool is not from MemoryPool.createShared()');
+    return engine;
   }
 
   // Frees by a view that somebody else made.
   #releaseOther(block) {
     this.#opened();
     if (!ArrayBuffer.isView(block))
-      throw foreign('this is no view at all; give back what allocateBlock() returned');
+      throw foreign('this is no view; give back what allocateBlock() returned');
     if (block.buffer !== this.#buffer)
-      throw foreign(COPIED);
+      throw foreign("this is not on the pool's memory; new Uint8Array(block), slice() and postMessage() copy: free " +
+        'the block itself, or make another view of it with block.subarray() or ' +
+        'new Uint8Array(block.buffer, block.byteOffset, block.byteLength)');
     return this.#release(block.byteOffset, ANY_GENERATION, this.#handle);
-  }
-
-  #refusal(status) {
-    return status === FOREIGN_BLOCK
-      ? foreign("no block of this pool starts there; a view is freed by where it starts, and must start where a block does")
-      : new MemoryPoolError('ERR_BLOCK_ALREADY_FREED', 'Block already freed: free each block once, and let go of every ' +
-        'view of it then');
   }
 
   #wait(waiter) {
@@ -394,7 +357,7 @@ class MemoryPool {
     waiter.signal?.addEventListener('abort', waiter.abort);
     this.#waiting.add(waiter);
     if (this.#engine.shared && !this.#watching)
-      this.#watch(this.#engine.signals);
+      this.#watch(new Int32Array(this.#buffer, SIGNALS, 2));
   }
 
   #leave(waiter) {
@@ -413,7 +376,8 @@ class MemoryPool {
     }
   }
 
-  // As sleep_once() of the library's shared.c: who frees a block sees that somebody sleeps, or is seen to have freed it.
+  // As sleep_once() of the library's shared.c: who frees a block sees that somebody sleeps, or is seen to have freed
+  // it.
   async #watch(signals) {
     this.#watching = true;
     while (this.#waiting.size !== 0) {
