@@ -209,6 +209,26 @@ test('recover: what an owner held comes back once; nobody else is touched', () =
   isWhole(pool);
 });
 
+test('allocateBlock: what a Worker leaves that is terminated before it notes or counts a block', () => {
+  const HEADER = 256 * 2048;
+  const pool = MemoryPool.createShared(64, 8);
+  const { buffer } = pool.memory;
+  const hints = new Uint32Array(buffer, HEADER + 320 + 255 * 8, 1);
+  const allocs = new BigUint64Array(buffer, HEADER + 256, 1);
+  const blocks = takeAll(pool);
+  assert.deepEqual([hints[0], allocs[0]], [0, 8n]);
+  pool.freeBlock(blocks[3]);
+  assert.equal(hints[0], 1 << 3);
+  hints[0] = 0;
+  assert.equal(pool.allocateBlock().byteOffset, blocks[3].byteOffset);
+  assert.equal(pool.allocateBlock(), null);
+  allocs[0] = 8n; // one less than were taken
+  assert.equal(pool.allocateBlock(), null);
+  pool.freeBlock(blocks[5]);
+  assert.equal(pool.allocateBlock().byteOffset, blocks[5].byteOffset);
+  assert.equal(pool.allocateBlock(), null);
+});
+
 test('each attachment has a stack of its own, and none the one that the module comes with', () => {
   const pool = MemoryPool.createShared(64, 8);
   const second = MemoryPool.attach(pool.share());
