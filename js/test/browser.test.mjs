@@ -96,6 +96,12 @@ test('a page with the two headers: two Workers share one pool with it', { skip, 
   assert.deepEqual(await page.evaluate(() => window.inTwoWorkers(500)), { received: 1000, right: true, used: 0 });
 });
 
+test('a page with the two headers: an AudioWorklet takes and frees a block of its pool in each quantum', { skip, timeout }, async () => {
+  const page = await open(ISOLATION);
+  assert.deepEqual(await page.evaluate(() => window.inSharedWorklet(2000)),
+    { taken: 2000, freed: 2000, read: 2000, wrong: 0, other: true, used: 0 });
+});
+
 test('a page whose policy forbids eval, and allows WebAssembly', { skip, timeout }, async () => {
   const page = await open({ 'Content-Security-Policy': "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'" });
   assert.equal((await page.evaluate(() => window.plain())).used, 0);
