@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the tests of the binding share: where the build is, what tools there are, and an assertion on refusals.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -70,6 +70,24 @@ export function scratch() {
   const folder = mkdtempSync(join(tmpdir(), 'mempool-js-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+// Starts the example's server; its address.  The last argument may be what to add to its environment.
+export async function serveExample(...args) {
+  const environment = typeof args.at(-1) === 'object' ? args.pop() : {};
+  const program = join(here, '..', 'examples', 'serve.mjs');
+  const child = spawn(process.execPath, [program, '--port', '0', '--module', directory, ...args],
+    { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...environment } });
+  after(() => child.kill());
+  child.stdout.setEncoding('utf8');
+  let told = '';
+  for await (const part of child.stdout) {
+    told += part;
+    const address = told.match(/^http:\S+/);
+    if (address !== null && told.includes('\n'))
+      return address[0];
+  }
+  throw new Error(`the example's server ended: ${told}`);
 }
 
 // Numbers from a seed (mulberry32), printed so that a failure can be run again.
