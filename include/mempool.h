@@ -101,7 +101,9 @@ typedef enum mempool_status {
  *               versions may add members; those that a caller doesn't have
  *               are taken as 0.  Unknown bytes that are not 0 are refused,
  *               and so is a size of 0 or of more than 4096.
- * flags         MEMPOOL_SINGLE_THREADED and the others, or-ed together.
+ * flags         MEMPOOL_SINGLE_THREADED and the others, or-ed together.  Built
+ *               where there are no threads (Emscripten without -pthread),
+ *               every pool without MEMPOOL_SHARED is single-threaded.
  * cache_blocks  the most blocks that the cache of one thread may hold;
  *               0 for the default: a sixteenth of the capacity, at most 128,
  *               and no caches if the capacity is below 64.  Pools made with

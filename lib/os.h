@@ -25,6 +25,13 @@
 #define OS_HAS_FUTEX 0
 #endif
 
+/* Whether there may be a second thread. */
+#if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)
+#define OS_HAS_THREADS 0
+#else
+#define OS_HAS_THREADS 1
+#endif
+
 /* A deadline that never comes. */
 #define OS_NEVER INT64_MAX
 

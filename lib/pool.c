@@ -103,6 +103,8 @@ static mempool_status read_request(struct request *request, size_t block_size, s
   status = read_options(&request->options, options);
   if (status != MEMPOOL_OK)
     return status;
+  if (!OS_HAS_THREADS && (request->options.flags & MEMPOOL_SHARED) == 0)
+    request->options.flags |= MEMPOOL_SINGLE_THREADED;
   plan_caches(request, capacity);
   status = mempool__layout_plan(&request->plan, sizeof(mempool) + request->cache_count * sizeof(struct cache),
                                 block_size, capacity, request->options.alignment,

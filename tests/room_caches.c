@@ -5,6 +5,7 @@
  * come in where slots are given out, and where somebody waits.
  */
 #include "caches.h"
+#include "os.h"
 #include "runner.h"
 #include "threads.h"
 
@@ -746,6 +747,10 @@ int main(void)
     TEST(test_thread_end_destructors_after_use_no_cache),
     TEST(test_fork_caches_emptied_on_both_sides),
   };
+  if (!OS_HAS_THREADS) {
+    puts("1..0 # SKIP this build is for one thread: no pool has caches");
+    return 0;
+  }
   seed = test_seed();
   return RUN_TESTS(tests);
 }

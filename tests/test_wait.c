@@ -186,13 +186,23 @@ static void test_alloc_wait_timeout_not_early(void)
   }
 }
 
+/* Whether there is nobody else who could free a block. */
+static bool is_alone(const pool_kind *kind)
+{
+#if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)
+  return (kind->flags & MEMPOOL_SHARED) == 0;
+#else
+  return (kind->flags & MEMPOOL_SINGLE_THREADED) != 0;
+#endif
+}
+
 TEST_OVER(over_kinds, test_alloc_wait_single_threaded_for_ever_exhausted)
 {
   void *taken[CAPACITY], *block = NULL;
   snapshot before;
   fixture f;
   mempool *pool;
-  if ((kind->flags & MEMPOOL_SINGLE_THREADED) == 0)
+  if (!is_alone(kind))
     return;
   pool = set_up(&f, kind, BLOCK_SIZE, CAPACITY);
   take(pool, taken, CAPACITY);

@@ -520,7 +520,7 @@ static bool run(const struct scenario *scenario)
 {
   uint64_t seed = UINT64_C(0x2545f4914f6cdd1d);
   const char *patience = getenv("EXPLORE_SECONDS");
-  double seconds = patience != NULL ? atof(patience) : quick ? 6 : 40;
+  double seconds = patience != NULL ? atof(patience) : quick ? 6 : 30;
   struct result result = search_run(scenario, seconds, seed);
   bool ok = scenario->judge != NULL ? !result.failed && scenario->judge() : !result.failed;
   if (is_litmus(scenario) && scenario->judge == NULL)
