@@ -112,7 +112,10 @@ static void read_names(const struct room *room, struct names *names)
   }
 }
 
-/* Frees the numbers of those who left with blocks in their names, all of which are free by now. */
+/*
+ * Frees the numbers of those who left with blocks in their names, all of which
+ * are free by now; but of nobody who forked: a child may still work in its name.
+ */
 static bool reclaim_slots(struct room *room)
 {
   struct names names;
@@ -121,7 +124,8 @@ static bool reclaim_slots(struct room *room)
   read_names(room, &names);
   for (owner = 1; owner <= owners_used(room); owner++) {
     uint64_t slot = load_relaxed_u64(room_slot(room, owner));
-    if (state_of(slot) == OWNER_LEFT && (names.bits[owner / 32] >> owner % 32 & 1) == 0)
+    if (state_of(slot) == OWNER_LEFT && (slot & OWNER_FORKED) == 0 &&
+        (names.bits[owner / 32] >> owner % 32 & 1) == 0)
       any |= compare_exchange_acq_rel_u64(room_slot(room, owner), slot, OWNER_FREE);
   }
   return any;
@@ -144,20 +148,21 @@ void mempool__owner_detach(mempool *pool)
   struct room *room = pool->room;
   atomic_u64 *slot = room_slot(room, room->owner);
   struct names names;
-  uint64_t old;
+  uint64_t old, left;
   uintptr_t i;
+  bool named;
   for (i = 0; i < THREAD_SLOTS; i++)
     mempool__shared_leave(pool, i);
   if (room->process != mempool__os_process())
     return;
-  old = load_relaxed_u64(slot);
-  if (state_of(old) != OWNER_ATTACHED)
-    return; /* recovered, though it lived */
   read_names(room, &names);
-  if ((old & OWNER_FORKED) != 0 || (names.bits[room->owner / 32] >> room->owner % 32 & 1) != 0)
-    (void)compare_exchange_acq_rel_u64(slot, old, (old & ~(uint64_t)OWNER_STATE) | OWNER_LEFT);
-  else
-    (void)compare_exchange_acq_rel_u64(slot, old, OWNER_FREE);
+  named = (names.bits[room->owner / 32] >> room->owner % 32 & 1) != 0;
+  do {
+    old = load_relaxed_u64(slot); /* a child may note something in it */
+    if (state_of(old) != OWNER_ATTACHED)
+      return; /* recovered, though it lived */
+    left = named || (old & OWNER_FORKED) != 0 ? (old & ~(uint64_t)OWNER_STATE) | OWNER_LEFT : OWNER_FREE;
+  } while (!compare_exchange_acq_rel_u64(slot, old, left));
 }
 
 /* ---- Recovering ---- */
@@ -215,8 +220,12 @@ static void mend_free(struct room *room, struct lane *lane, uint32_t owner)
   if (candidate_index(noted) >= room->capacity)
     return;
   word = load_acquire_u32(&room->words[candidate_index(noted)]);
-  if (word_condition(word) == WORD_FREE || word_freed(word) != candidate_word(noted))
-    return; /* it was done, and only the candidate is missing */
+  if (word_condition(word) == WORD_FREE || word_freed(word) != candidate_word(noted)) {
+    /* It was done, and only the candidate is missing; or somebody else did it, and it is counted twice. */
+    if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) != begun)
+      doubt(room);
+    return;
+  }
   if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) != begun)
     store_release_u64(&lane->frees, frees - 1);
   (void)compare_exchange_acq_rel_u32(&room->words[candidate_index(noted)], word,
