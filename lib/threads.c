@@ -39,10 +39,12 @@ static void leave(void *unused)
   uintptr_t offset = mempool__thread_offset;
   mempool *pool;
   (void)unused;
+  /* What the thread's other destructors and its signal handlers still do, they do without a slot. */
+  mempool__thread_offset = THREAD_WITHOUT;
   lock_acquire(&registry);
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     if (pool_is_shared(pool)) {
-      mempool__shared_leave(pool, thread_slot());
+      mempool__shared_leave(pool, offset / sizeof(struct cache));
       continue;
     }
     lock_acquire(&pool->lock);
@@ -51,7 +53,6 @@ static void leave(void *unused)
   }
   slot_taken[offset / sizeof(struct cache)] = false;
   lock_release(&registry);
-  mempool__thread_offset = THREAD_WITHOUT; /* what the thread's other destructors still do takes the locks */
 }
 
 /* With the registry's lock. */
@@ -103,11 +104,19 @@ void mempool__thread_join_at_once(void)
   lock_release(&registry);
 }
 
+/*
+ * The offset of the thread that forks, which has none meanwhile: a handler that
+ * interrupts it in the child must not work in what is still the parent's.
+ */
+static uintptr_t forking;
+
 /* Before a fork: nobody is inside any pool, and every cache is empty. */
 static void before_fork(void)
 {
   mempool *pool;
   lock_acquire(&registry);
+  forking = mempool__thread_offset;
+  mempool__thread_offset = THREAD_WITHOUT;
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     if (pool_is_shared(pool))
       mempool__shared_before_fork(pool);
@@ -124,6 +133,7 @@ static void after_fork_in_parent(void)
   mempool *pool;
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next))
     lock_release(&pool->lock);
+  mempool__thread_offset = forking;
   lock_release(&registry);
 }
 
@@ -153,7 +163,7 @@ static void after_fork_in_child(void)
   uint32_t slot;
   open_gate = mempool__os_fence_prepare() ? GATE_OPEN : GATE_FENCED;
   for (slot = 0; slot < THREAD_SLOTS; slot++)
-    slot_taken[slot] = slot * sizeof(struct cache) == mempool__thread_offset;
+    slot_taken[slot] = slot * sizeof(struct cache) == forking;
   for (pool = first_from(&first_pool); pool != NULL; pool = first_from(&pool->next)) {
     if (pool_is_shared(pool))
       mempool__shared_forget(pool);
@@ -165,6 +175,7 @@ static void after_fork_in_child(void)
     mempool__caches_forget_owners(pool);
     lock_init(&pool->lock);
   }
+  mempool__thread_offset = forking;
   lock_init(&registry);
 }
 

@@ -68,6 +68,7 @@ void statics_regions(void)
   search_region(&first_pool, sizeof first_pool, true);
   search_region(slot_taken, sizeof slot_taken, true);
   search_region(&open_gate, sizeof open_gate, true);
+  search_region(&forking, sizeof forking, true);
 }
 
 const void *statics_registry(void)
