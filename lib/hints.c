@@ -107,9 +107,9 @@ uint32_t mempool__hints_take(const struct hints *hints, uint32_t from, bool one,
       } else if (bits != 0) {
         bits = exchange_acq_rel_u32(word, 0);
       }
-    } else if (level == hints->depth - 1) {
-      return 0;
     }
+    if (bits == 0 && level == hints->depth - 1)
+      return 0;
     if (left == 0)
       clear_above(hints, level, *leaf);
     if (bits != 0)
