@@ -67,9 +67,12 @@ bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadli
   int64_t now_ns = mempool__os_now_ns();
   if (load_relaxed_u32(word) == expected && now_ns < deadline_ns) {
     struct timespec nap = { 0, NAP_NS };
+    int cancelling;
     if (deadline_ns - now_ns < NAP_NS)
       nap.tv_nsec = (long)(deadline_ns - now_ns);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     (void)nanosleep(&nap, NULL);
+    (void)pthread_setcancelstate(cancelling, &cancelling);
   }
   return deadline_ns == OS_NEVER || mempool__os_now_ns() < deadline_ns;
 }
