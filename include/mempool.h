@@ -433,8 +433,14 @@ MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks,
  * as many as the pool allows are attached; MEMPOOL_E_UNSUPPORTED if this
  * build has no shared pools.  After a failure nothing is held.
  *
+ * The number of an owner who detached is given to another; if blocks were left
+ * in its name, once they are freed or recovered; if its process had forked
+ * since it attached, so that a child may still work in its name, only once it
+ * is recovered.  Of owners who died nobody but an attached process can recover
+ * the numbers: allow for one more than there will be.
+ *
  * Threads: any thread of any process, at any time.
- * Cost: O(most owners).
+ * Cost: O(most owners); O(capacity) besides if every number is in use.
  */
 MEMPOOL_API mempool_status mempool_attach(mempool **pool, void *memory, size_t size);
 

@@ -602,6 +602,34 @@ static void test_destroy_holding_blocks_number_kept_until_free(void)
   close_scene(s);
 }
 
+static int do_nothing(void *arg)
+{
+  (void)arg;
+  return 0;
+}
+
+/* Who forked may have a child that works in its name, even with no block: only a recovery frees the number. */
+static void test_destroy_has_forked_number_kept_until_recovered(void)
+{
+  scene *s = open_scene(CAPACITY, 0);
+  mempool *second = attach(s->g.memory, s->g.bytes), *others[PEERS_MOST_OWNERS];
+  uint32_t owner = mempool_owner(second);
+  size_t count = 0, recovered = 99;
+  CU_ASSERT(run_child(do_nothing, s));
+  mempool_destroy(second);
+  while (count < PEERS_MOST_OWNERS && mempool_attach(&others[count], s->g.memory, s->g.bytes) == MEMPOOL_OK)
+    CU_ASSERT_NOT_EQUAL(mempool_owner(others[count++]), owner);
+  CU_ASSERT_EQUAL(count, PEERS_MOST_OWNERS - 2);
+  CU_ASSERT_EQUAL(mempool_recover(s->pool, owner, &recovered), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(recovered, 0);
+  second = attach(s->g.memory, s->g.bytes);
+  CU_ASSERT_EQUAL(mempool_owner(second), owner);
+  mempool_destroy(second);
+  while (count != 0)
+    mempool_destroy(others[--count]);
+  close_scene(s);
+}
+
 static int end_parents_handle(void *arg)
 {
   scene *s = arg;
@@ -1331,6 +1359,7 @@ int main(void)
     TEST(test_attach_default_most_owners_65534),
     TEST(test_create_too_many_owners_invalid_argument),
     TEST(test_destroy_holding_blocks_number_kept_until_free),
+    TEST(test_destroy_has_forked_number_kept_until_recovered),
     TEST(test_destroy_in_child_parents_handle_lives_on),
     TEST(test_attach_less_aligned_invalid_argument),
     TEST(test_destroy_one_attachment_others_go_on),
