@@ -182,8 +182,10 @@ const refusal = (status) =>
 // Resolves when the sequence isn't as it was seen any more, or for no reason.  Never blocks.  An AudioWorklet has no
 // timers: without Atomics.waitAsync, only what is freed there serves who waits there.
 function change(signals, seen) {
-  if (Atomics.waitAsync !== undefined)
+  if (Atomics.waitAsync !== undefined) {
+    globalThis.setTimeout?.(() => {}, LOOK_AGAIN_MS); // for Node, which ends when there is nothing else to wait for
     return Atomics.waitAsync(signals, SEQUENCE, seen, LOOK_AGAIN_MS).value;
+  }
   return new Promise((resolve) => globalThis.setTimeout?.(resolve, POLL_MS));
 }
 
@@ -224,8 +226,10 @@ class MemoryPool {
   static attach(handle) {
     checkShared();
     const { memory, blockSize, capacity } = handle ?? {};
-    if (!(memory instanceof WebAssembly.Memory && memory.buffer instanceof SharedArrayBuffer &&
-      memory.buffer.byteLength > TABLES && headerOf(memory).join() === [MAGIC, blockSize, capacity].join()))
+    const isMemory = memory instanceof WebAssembly.Memory && memory.buffer instanceof SharedArrayBuffer &&
+      memory.buffer.byteLength > TABLES;
+    const [magic, size, count] = isMemory ? headerOf(memory) : [];
+    if (magic !== MAGIC || size !== blockSize || count !== capacity)
       throw unavailable('this is not what share() returned');
     return new MemoryPool(new Engine(memory, sharedModule(), blockSize, capacity).attach());
   }
@@ -340,12 +344,19 @@ class MemoryPool {
     return engine;
   }
 
+  // Whether that is the pool's memory: also by another object for it, as comes with each message of a shared pool.
+  // Then the word that is this attachment's own reads there as it is written here.
+  #isMemory(buffer) {
+    return buffer === this.#buffer || (this.#handle !== 0 && buffer.byteLength === this.#buffer.byteLength &&
+      [1, 2].every((value) => (this.#generation[0] = value) === new Int32Array(buffer, this.#handle)[0]));
+  }
+
   // Frees by a view that somebody else made.
   #releaseOther(block) {
     this.#opened();
     if (!ArrayBuffer.isView(block))
       throw foreign('this is no view; give back what allocateBlock() returned');
-    if (block.buffer !== this.#buffer)
+    if (!this.#isMemory(block.buffer))
       throw foreign("this is not on the pool's memory; new Uint8Array(block), slice() and postMessage() copy: free " +
         'the block itself, or make another view of it with block.subarray() or ' +
         'new Uint8Array(block.buffer, block.byteOffset, block.byteLength)');
@@ -372,7 +383,8 @@ class MemoryPool {
       const block = this.allocateBlock();
       if (block === null)
         return;
-      this.#leave(first).resolve(block);
+      first.resolve(block);
+      this.#leave(first);
     }
   }
 

@@ -2,10 +2,12 @@
 // Shared pools, between Workers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MemoryPool, directory, here, isRefusal, refuses } from './support.mjs';
+import { pathToFileURL } from 'node:url';
+import { MemoryPool, directory, here, isRefusal, modulePath, refuses } from './support.mjs';
 
 const timeout = 120000;
 
@@ -424,4 +426,44 @@ test('a stream from Worker to Worker through few blocks', { timeout }, async () 
     await peer.result();
     isWhole(pool);
   });
+});
+
+test('freeBlock: a view that was posted, on memory that is the same, is judged by its address', () => {
+  const pool = MemoryPool.createShared(64, 2);
+  const other = MemoryPool.createShared(64, 2);
+  const [block, kept] = takeAll(pool);
+  const posted = structuredClone(block);
+  refuses(() => other.freeBlock(posted), 'ERR_FOREIGN_BLOCK', /^Foreign block/);
+  pool.freeBlock(posted);
+  refuses(() => pool.freeBlock(posted), 'ERR_BLOCK_ALREADY_FREED', /^Block already freed/);
+  refuses(() => pool.freeBlock(structuredClone(kept).subarray(1)), 'ERR_FOREIGN_BLOCK', /^Foreign block/);
+  assert.equal(pool.getStats().used, 1);
+  assert.equal(other.getStats().used, 0);
+});
+
+test('allocateBlockAsync: a Worker that has nothing else to do lives until it is served', { timeout }, async () => {
+  const pool = MemoryPool.createShared(64, 1);
+  const block = pool.allocateBlock();
+  const worker = new Worker(`
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(workerData.module).then(async ({ MemoryPool }) => {
+      const served = MemoryPool.attach(workerData.handle).allocateBlockAsync();
+      parentPort.postMessage('waits');
+      await served;
+      process.exit(7);
+    });`, { eval: true, workerData: { module: pathToFileURL(modulePath).href, handle: pool.share() } });
+  const ended = once(worker, 'exit');
+  await once(worker, 'message');
+  await once(new Worker('', { eval: true }), 'exit'); // a Worker that waits for nothing has ended by now
+  pool.freeBlock(block);
+  assert.deepEqual(await ended, [7]);
+});
+
+test('attach: sizes that only read like those of the pool are refused', () => {
+  const handle = MemoryPool.createShared(64, 4).share();
+  const oddities = [{ blockSize: '64' }, { blockSize: [64] }, { capacity: [4] }, { capacity: 4n },
+    { capacity: Symbol('4') }, { blockSize: { toString() { throw new Error('not to be called'); } } }];
+  for (const oddity of oddities)
+    refuses(() => MemoryPool.attach({ ...handle, ...oddity }), 'ERR_SHARED_MEMORY_UNAVAILABLE',
+      /^Shared memory unavailable/);
 });
