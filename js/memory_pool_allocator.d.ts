@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// <reference lib="esnext.disposable" />
 
+// For programs that are checked without the declarations of the DOM; to those it adds nothing.
+declare global {
+  interface AbortSignal {}
+  namespace WebAssembly {
+    interface Memory {}
+  }
+}
+
 /** What a pool may be told besides its sizes. */
 export interface PoolOptions {
   /** Every block starts at a multiple of this many bytes: a power of two up to 2097152; 64 (16 for smaller blocks) by default. */
@@ -80,7 +88,7 @@ export class MemoryPool {
 
   /** What to post to a Worker, for {@link MemoryPool.attach}. */
   share(): SharedPoolHandle;
-  /** Gives back every block that an owner held which was terminated; how many they were. Never of one that lives. */
+  /** Gives back every block that an owner had allocated which was terminated; how many they were. Not to be called for one that lives. */
   recover(owner: number): number;
 
   /** Ends the use of the pool here, and leaves a shared one to the others: whoever waits is rejected, and every method but this one throws ERR_POOL_DISPOSED. */
