@@ -2,10 +2,11 @@
 /*
  * What a pair of alloc and free costs on one thread, against an unsafe
  * intrusive list in a plain function, all in one process: medians of
- * interleaved runs, and the ratio to the list.  "Touched": the program writes
- * the first byte of each block that it takes.
+ * interleaved runs, the ratio to the list, and how many times as fast as the
+ * malloc() that the program is linked with.  "Touched": the program writes the
+ * first byte of each block that it takes.
  *
- *     pairs [runs]
+ *     pairs [runs [bytes of a block]]
  */
 #include "unsafe_list.h"
 
@@ -127,12 +128,13 @@ static mempool *make_pool(size_t block_size, uint32_t flags)
 /* Times each peer in turn, run after run, so that a change of the machine's speed meets all of them. */
 static void measure(size_t block_size, size_t which, void *const *peers, struct workspace *space, size_t runs)
 {
+  enum { WARM_UP = 5 }; /* in WebAssembly, until all code is compiled for good */
   static double ns[PEERS][MAX_RUNS];
   double medians[PEERS];
   size_t run;
   size_t turn;
   size_t peer;
-  for (run = 0; run <= runs; run++) {
+  for (run = 0; run < WARM_UP + runs; run++) {
     for (turn = 0; turn < PEERS; turn++) {
       double begin;
       double end;
@@ -141,15 +143,16 @@ static void measure(size_t block_size, size_t which, void *const *peers, struct 
       begin = now_ns();
       pairs = workloads[which].run[peer](peers[peer], space);
       end = now_ns();
-      if (run > 0) /* the first one warms up */
-        ns[peer][run - 1] = (end - begin) / (double)pairs;
+      if (run >= WARM_UP)
+        ns[peer][run - WARM_UP] = (end - begin) / (double)pairs;
     }
   }
   for (peer = 0; peer < PEERS; peer++)
     medians[peer] = median(ns[peer], runs);
-  printf("%8zu  %-20s %8.2f %8.2f %8.2f %8.2f   %8.2f %8.2f\n", block_size, workloads[which].name, medians[PEER_LIST],
+  printf("%8zu  %-20s %8.2f %8.2f %8.2f %8.2f   %8.2f %8.2f   %8.1f %8.1f\n", block_size, workloads[which].name, medians[PEER_LIST],
          medians[PEER_SINGLE], medians[PEER_DEFAULT], medians[PEER_HEAP], medians[PEER_SINGLE] / medians[PEER_LIST],
-         medians[PEER_DEFAULT] / medians[PEER_LIST]);
+         medians[PEER_DEFAULT] / medians[PEER_LIST], medians[PEER_HEAP] / medians[PEER_SINGLE],
+         medians[PEER_HEAP] / medians[PEER_DEFAULT]);
   (void)fflush(stdout);
 }
 
@@ -181,8 +184,10 @@ int main(int argc, char **argv)
     fail("the number of runs is 1 to 1001");
   choose_victims(&space);
   printf("ns per alloc + free, medians of %zu interleaved runs; libmempool %s\n", runs, mempool_version());
-  printf("   bytes  workload                 list   single  default   malloc   single/list default/list\n");
-  for (i = 0; i < sizeof block_sizes / sizeof block_sizes[0]; i++)
+  printf("   bytes  workload                 list   single  default   malloc   single/list default/list  malloc/single /default\n");
+  if (argc > 2)
+    measure_block_size(strtoul(argv[2], NULL, 10), &space, runs);
+  for (i = 0; argc <= 2 && i < sizeof block_sizes / sizeof block_sizes[0]; i++)
     measure_block_size(block_sizes[i], &space, runs);
   return 0;
 }
