@@ -431,6 +431,7 @@ static void set_up(const struct scenario *the_scenario)
   scenario = the_scenario;
   model_forget();
   search_running = NOBODY;
+  memset(threads, 0, sizeof threads); /* nobody has died yet */
   for (i = 0; i < THREADS; i++)
     threads[i].offset = THREAD_NEW;
   scenario->set_up();
