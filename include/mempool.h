@@ -436,8 +436,9 @@ MEMPOOL_API mempool_status mempool_free_bulk(mempool *pool, void *const *blocks,
  * The number of an owner who detached is given to another; if blocks were left
  * in its name, once they are freed or recovered; if its process had forked
  * since it attached, so that a child may still work in its name, only once it
- * is recovered.  Of owners who died nobody but an attached process can recover
- * the numbers: allow for one more than there will be.
+ * is recovered.  If every number is taken, that of an owner whose process no
+ * longer exists, and has not forked since it attached, is taken over, and what
+ * was held in its name given back, as by mempool_recover_dead().
  *
  * Threads: any thread of any process, at any time.
  * Cost: O(most owners); O(capacity) besides if every number is in use.
@@ -483,7 +484,9 @@ MEMPOOL_API mempool_status mempool_recover(mempool *pool, uint32_t owner, size_t
 
 /*
  * Finds the owners whose process no longer exists, by process number and
- * start time, and recovers each as by mempool_recover().
+ * start time, and recovers each as by mempool_recover().  Of a process in
+ * another process namespace (a container) nothing can be told, and it is left
+ * alone: who knows that it is gone may call mempool_recover().
  *
  * pool       the pool.
  * recovered  where the number of blocks that came back is stored; 0 on

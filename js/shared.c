@@ -72,6 +72,11 @@ uint32_t mempool__os_process(void)
   return 0;
 }
 
+uint32_t mempool__os_process_space(void)
+{
+  return 0;
+}
+
 uint64_t mempool__os_process_start(uint32_t process)
 {
   (void)process;
@@ -150,7 +155,7 @@ struct worker *attach(void)
     atomic_u64 *slot = room_slot(&pattern->room, owner);
     uint64_t old = load_relaxed_u64(slot);
     if ((old == OWNER_FREE || (state_of(old) == OWNER_LEFT && !holds(owner))) &&
-        compare_exchange_acq_rel_u64(slot, old, attached_word(0, 1))) {
+        compare_exchange_acq_rel_u64(slot, old, OWNER_ATTACHED | this_process(PROCESS_SHIFT))) {
       struct worker *worker = (struct worker *)(owner * HANDLE_BYTES);
       store_relaxed_u32(&header->next_owner, owner);
       *worker = *pattern;
@@ -288,9 +293,9 @@ uint32_t used(void)
 
 size_t recover(uint32_t owner, struct worker *worker)
 {
-  size_t back;
+  size_t back = 0;
   if (owner > HANDLES_MOST || owner == worker->room.owner)
     return 0;
-  back = recover_one(&worker->pool, owner, load_acquire_u64(room_slot(&worker->room, owner)));
+  (void)recover_one(&worker->pool, owner, load_acquire_u64(room_slot(&worker->room, owner)), OWNER_FREE, &back);
   return back + recover_abandoned(&worker->pool);
 }

@@ -98,12 +98,15 @@ bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadli
 void mempool__os_wake_all_shared(atomic_u32 *word);
 
 /*
- * Which process this is, 0 if the system has none; and when one started, in a measure of the
- * system's own that no later process of that number has again.  0 if there is
- * no such process, or it has ended and only waits for its parent to notice;
- * 1 if there is, but nothing more can be told.
+ * Which process this is, 0 if the system has none; among whose numbers that is
+ * one (of 1 to 255; two containers' seldom have the same), 0 if that can't be
+ * told; and when a process of these started, in a measure of the system's own
+ * that no later process of that number has again.  0 if there is no such
+ * process, or it has ended and only waits for its parent to notice; 1 if there
+ * is, but nothing more can be told.
  */
 uint32_t mempool__os_process(void);
+uint32_t mempool__os_process_space(void);
 uint64_t mempool__os_process_start(uint32_t process);
 
 /*

@@ -165,6 +165,11 @@ uint32_t mempool__os_process(void)
   return 0;
 }
 
+uint32_t mempool__os_process_space(void)
+{
+  return 0;
+}
+
 uint64_t mempool__os_process_start(uint32_t process)
 {
   (void)process;

@@ -10,15 +10,6 @@
 
 /* ---- Slots ---- */
 
-/*
- * Process numbers have at most 22 bits.  Start times are in hundredths of a
- * second since the machine was started: 35 bits are ten years, and the 23 that
- * fit beside a recoverer's number are a day, in which process numbers don't
- * come round to one that started at the same hundredth.
- */
-enum { PROCESS_BITS = 22, PROCESS_SHIFT = 7, START_SHIFT = 29, BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = 19,
-       BY_START_SHIFT = 41 };
-
 static uint64_t field(uint64_t slot, unsigned shift, unsigned bits)
 {
   return slot >> shift & ((UINT64_C(1) << bits) - 1);
@@ -29,33 +20,43 @@ static unsigned state_of(uint64_t slot)
   return (unsigned)(slot & OWNER_STATE);
 }
 
-static uint64_t attached_word(uint32_t process, uint64_t start)
+/* What a slot says of this process, without the lower bits. */
+static uint64_t this_process(unsigned process_shift)
 {
-  return OWNER_ATTACHED | (uint64_t)process << PROCESS_SHIFT | start << START_SHIFT;
+  uint32_t process = mempool__os_process();
+  uint64_t space = mempool__os_process_space();
+  return (process | space << PROCESS_BITS | mempool__os_process_start(process) << (PROCESS_BITS + SPACE_BITS))
+         << process_shift;
 }
 
-static uint64_t recovering_word(uint32_t by, uint32_t process, uint64_t start)
-{
-  return OWNER_RECOVERING | (uint64_t)by << BY_SHIFT | (uint64_t)process << BY_PROCESS_SHIFT | start << BY_START_SHIFT;
-}
-
-/* Whether the process that a slot names is no more; the slot is attached, left, or being recovered. */
+/*
+ * Whether the process that a slot names is no more; the slot is attached, left,
+ * or being recovered.  Of one in another space nothing is known.
+ */
 static bool process_is_gone(uint64_t slot)
 {
-  bool recovering = state_of(slot) == OWNER_RECOVERING;
-  unsigned start_shift = recovering ? BY_START_SHIFT : START_SHIFT;
-  uint64_t process = field(slot, recovering ? BY_PROCESS_SHIFT : PROCESS_SHIFT, PROCESS_BITS);
-  uint64_t start = mempool__os_process_start((uint32_t)process);
+  unsigned shift = state_of(slot) == OWNER_RECOVERING ? BY_PROCESS_SHIFT : PROCESS_SHIFT;
+  unsigned start_shift = shift + PROCESS_BITS + SPACE_BITS;
+  uint32_t space = mempool__os_process_space();
+  uint64_t their_space = field(slot, shift + PROCESS_BITS, SPACE_BITS);
+  uint64_t start = mempool__os_process_start((uint32_t)field(slot, shift, PROCESS_BITS));
   uint64_t noted = slot >> start_shift;
+  if (space != 0 && their_space != 0 && space != their_space)
+    return false;
   if (start <= 1 || noted == 1)
     return start == 0;
   return (start << start_shift) >> start_shift != noted;
 }
 
-static uint32_t owners_used(const struct room *room)
+/* Whether a slot is in the name of somebody who is no more. */
+static bool is_left_behind(uint64_t slot)
 {
-  uint32_t used = load_acquire_u32(&room->header->owners_used);
-  return used < room->max_owners ? used : room->max_owners;
+  return state_of(slot) == OWNER_ABANDONED || (state_of(slot) != OWNER_FREE && process_is_gone(slot));
+}
+
+static bool may_have_children(uint64_t slot)
+{
+  return (state_of(slot) == OWNER_ATTACHED || state_of(slot) == OWNER_LEFT) && (slot & OWNER_FORKED) != 0;
 }
 
 static void raise_owners_used(struct room *room, uint32_t used)
@@ -84,6 +85,7 @@ static bool claim_slot(struct room *room, uint64_t word)
     if (load_relaxed_u64(room_slot(room, owner)) == OWNER_FREE &&
         compare_exchange_acq_rel_u64(room_slot(room, owner), OWNER_FREE, word)) {
       store_relaxed_u32(&room->header->next_owner, owner % room->max_owners);
+      store_relaxed_u32(room_outside(room, owner), 0); /* somebody may have gone on who was recovered */
       room->owner = owner;
       return true;
     }
@@ -122,24 +124,13 @@ static bool reclaim_slots(struct room *room)
   bool any = false;
   uint32_t owner;
   read_names(room, &names);
-  for (owner = 1; owner <= owners_used(room); owner++) {
+  for (owner = 1; owner <= room_owners(room); owner++) {
     uint64_t slot = load_relaxed_u64(room_slot(room, owner));
-    if (state_of(slot) == OWNER_LEFT && (slot & OWNER_FORKED) == 0 &&
+    if (state_of(slot) == OWNER_LEFT && !may_have_children(slot) &&
         (names.bits[owner / 32] >> owner % 32 & 1) == 0)
       any |= compare_exchange_acq_rel_u64(room_slot(room, owner), slot, OWNER_FREE);
   }
   return any;
-}
-
-bool mempool__owner_attach(struct room *room)
-{
-  uint32_t process = mempool__os_process();
-  uint64_t word = attached_word(process, mempool__os_process_start(process));
-  if (!claim_slot(room, word) && (!reclaim_slots(room) || !claim_slot(room, word)))
-    return false;
-  room->process = process;
-  room->tag = room->owner << WORD_OWNER_SHIFT | (room_is_plain(room) ? WORD_LIVE : WORD_HELD);
-  return true;
 }
 
 /* A child that was forked since it attached leaves the slot to its parent. */
@@ -203,33 +194,25 @@ static void mend_alloc(struct room *room, struct lane *lane, uint32_t owner, boo
 }
 
 /*
- * For one that was killed while it gave a block back, whoever had taken it: it
- * is as if it hadn't begun, and had taken the block itself; so it comes back
- * with the others.
+ * For one that was killed while it gave a block back, which is in its name: if
+ * that wasn't done it is as if it hadn't begun, and the block comes back with
+ * the others.  If the word isn't what it was, it was done, and only the
+ * candidate is missing; or somebody else did it, and it is counted twice.  If it
+ * is, a lane that took the block again may have brought its word round to that.
  */
-static void mend_free(struct room *room, struct lane *lane, uint32_t owner)
+static void mend_free(struct room *room, struct lane *lane, bool mixed)
 {
   uint64_t count = load_relaxed_u64(&lane->state) & LANE_COUNT_MASK;
   uint32_t begun = load_relaxed_u32(&lane->busy) >> BUSY_SHIFT;
   uint64_t frees = load_relaxed_u64(&lane->frees);
-  uint64_t noted;
-  uint32_t word;
-  if (count >= room->lane_slots)
+  uint64_t noted = count < room->lane_slots ? load_relaxed_u64(&lane->slots[count]) : UINT64_MAX;
+  uint32_t index = candidate_index(noted);
+  if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) == begun)
     return;
-  noted = load_relaxed_u64(&lane->slots[count]);
-  if (candidate_index(noted) >= room->capacity)
-    return;
-  word = load_acquire_u32(&room->words[candidate_index(noted)]);
-  if (word_condition(word) == WORD_FREE || word_freed(word) != candidate_word(noted)) {
-    /* It was done, and only the candidate is missing; or somebody else did it, and it is counted twice. */
-    if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) != begun)
-      doubt(room);
-    return;
-  }
-  if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) != begun)
+  if (!mixed && index < room->capacity && load_acquire_u32(&room->words[index]) == (uint32_t)(noted >> 32))
     store_release_u64(&lane->frees, frees - 1);
-  (void)compare_exchange_acq_rel_u32(&room->words[candidate_index(noted)], word,
-                                     (word & (WORD_GENERATION | WORD_CONDITION)) | owner << WORD_OWNER_SHIFT);
+  else
+    doubt(room);
 }
 
 static void mend_lanes(struct room *room, uint32_t owner, bool mixed)
@@ -244,7 +227,7 @@ static void mend_lanes(struct room *room, uint32_t owner, bool mixed)
     if (busy == BUSY_ALLOC)
       mend_alloc(room, lane, owner, mixed);
     else if ((busy & ((1 << BUSY_SHIFT) - 1)) == BUSY_FREE)
-      mend_free(room, lane, owner);
+      mend_free(room, lane, mixed);
     store_release_u32(&lane->busy, BUSY_NOT);
     store_release_u64(&lane->state, load_relaxed_u64(&lane->state) & ~LANE_COUNT_MASK);
     store_relaxed_u32(&lane->waiting, 0);
@@ -307,7 +290,6 @@ static size_t walk(mempool *pool, uint32_t owner)
   struct room *room = pool->room;
   size_t back = 0;
   uint32_t leaf;
-  add_acq_rel_u64(&room->header->others.inside, 1);
   for (leaf = 0; leaf < room->hints.counts[0]; leaf++) {
     uint32_t fresh = load_relaxed_u32(&room->header->fresh);
     uint32_t first = leaf * HINTS_BITS;
@@ -318,50 +300,58 @@ static size_t walk(mempool *pool, uint32_t owner)
     if (bits != 0 && first < fresh)
       mempool__hints_set(&room->hints, leaf, bits, true);
   }
-  add_acq_rel_u64(&room->header->others.inside, UINT64_MAX);
   return back;
 }
 
 /* Whoever was recovering others in this owner's name doesn't go on. */
 static void abandon(struct room *room, uint32_t owner)
 {
-  uint32_t used = owners_used(room);
+  uint32_t used = room_owners(room);
   uint32_t i;
   for (i = 1; i <= used; i++) {
     uint64_t slot = load_relaxed_u64(room_slot(room, i));
-    if (state_of(slot) == OWNER_RECOVERING && field(slot, BY_SHIFT, BY_BITS) == owner)
+    if (i != owner && state_of(slot) == OWNER_RECOVERING && field(slot, BY_SHIFT, BY_BITS) == owner)
       (void)compare_exchange_acq_rel_u64(room_slot(room, i), slot, OWNER_ABANDONED);
   }
 }
 
+/* There is nothing left of the calls without a lane in which an owner was, but a doubt. */
+static void forget_outside(struct room *room, uint32_t owner)
+{
+  if (SHARED_BARE)
+    return;
+  if ((load_acquire_u32(room_outside(room, owner)) & OUTSIDE_CALLS) != 0)
+    doubt(room);
+  store_release_u32(room_outside(room, owner), 0);
+}
+
 /*
- * Recovers one owner, whose slot was seen, unless somebody is at it who lives.
- * Whoever changes the
- * slot to its own word is the only one that walks, and its number isn't given
- * to another before the walk ends (S6).
+ * Recovers one owner, whose slot was seen, unless somebody is at it who lives;
+ * then the slot becomes `next`.  Whoever changes the slot to its own word is the
+ * only one that walks, and its number isn't given to another before the walk
+ * ends (S6).  False if it was somebody else.
  */
-static size_t recover_one(mempool *pool, uint32_t owner, uint64_t old)
+static bool recover_one(mempool *pool, uint32_t owner, uint64_t old, uint64_t next, size_t *back)
 {
   struct room *room = pool->room;
   atomic_u64 *slot = room_slot(room, owner);
-  uint32_t process = mempool__os_process();
-  uint64_t mine = recovering_word(room->owner, process, mempool__os_process_start(process));
+  uint64_t mine = OWNER_RECOVERING | (uint64_t)room->owner << BY_SHIFT | this_process(BY_PROCESS_SHIFT);
   unsigned state = state_of(old);
-  bool walked;
-  size_t back;
+  bool walked = state == OWNER_RECOVERING || state == OWNER_ABANDONED;
   if ((state == OWNER_RECOVERING && !process_is_gone(old)) || !compare_exchange_acq_rel_u64(slot, old, mine))
-    return 0;
-  /* Who walked before may have counted blocks that it didn't free, and calls without a lane leave no trace. */
-  walked = state == OWNER_RECOVERING || state == OWNER_ABANDONED;
-  if (walked || (old & OWNER_OUTSIDE) != 0)
-    doubt(room);
+    return false;
+  if (walked)
+    doubt(room); /* who walked before may have counted blocks that it didn't free */
+  forget_outside(room, owner);
+  room_enter(room, OUTSIDE_CALL);
   abandon(room, owner);
-  mend_lanes(room, owner, walked || (old & (OWNER_MIXED | OWNER_OUTSIDE)) != 0);
-  back = walk(pool, owner);
-  (void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);
+  mend_lanes(room, owner, walked || (old & OWNER_MIXED) != 0);
+  *back += walk(pool, owner);
+  room_leave(room, OUTSIDE_CALL);
+  (void)compare_exchange_acq_rel_u64(slot, mine, next);
   /* In any case: it may have been killed before it woke somebody. */
   mempool__shared_wake_all(room);
-  return back;
+  return true;
 }
 
 static size_t recover_abandoned(mempool *pool)
@@ -369,24 +359,54 @@ static size_t recover_abandoned(mempool *pool)
   struct room *room = pool->room;
   size_t back = 0;
   uint32_t i;
-  for (i = 1; i <= owners_used(room); i++) {
+  for (i = 1; i <= room_owners(room); i++) {
     uint64_t slot = load_relaxed_u64(room_slot(room, i));
     if (state_of(slot) == OWNER_ABANDONED)
-      back += recover_one(pool, i, slot);
+      (void)recover_one(pool, i, slot, OWNER_FREE, &back);
   }
   return back;
 }
 
+/*
+ * When every number is taken: takes over that of a process that is gone, in
+ * whose name no child can work, and with it what was held in that name.
+ */
+static bool inherit(mempool *pool, uint64_t word)
+{
+  struct room *room = pool->room;
+  uint32_t owner;
+  for (owner = 1; owner <= room_owners(room); owner++) {
+    uint64_t slot = load_relaxed_u64(room_slot(room, owner));
+    size_t back = 0;
+    room->owner = owner;
+    if (is_left_behind(slot) && !may_have_children(slot) &&
+        recover_one(pool, owner, slot, word, &back))
+      return load_relaxed_u64(room_slot(room, owner)) == word;
+  }
+  return false;
+}
+
+bool mempool__owner_attach(mempool *pool)
+{
+  struct room *room = pool->room;
+  uint64_t word = OWNER_ATTACHED | this_process(PROCESS_SHIFT);
+  if (!claim_slot(room, word) && !(reclaim_slots(room) && claim_slot(room, word)) && !inherit(pool, word))
+    return false;
+  room->process = mempool__os_process();
+  room->tag = room->owner << WORD_OWNER_SHIFT | (room_is_plain(room) ? WORD_LIVE : WORD_HELD);
+  return true;
+}
+
 mempool_status mempool_recover(mempool *pool, uint32_t owner, size_t *recovered)
 {
-  size_t back;
+  size_t back = 0;
   if (recovered != NULL)
     *recovered = 0;
   if (pool == NULL || !pool_is_shared(pool) || owner == 0 || owner > pool->room->max_owners ||
       owner == pool->room->owner)
     return MEMPOOL_E_INVALID_ARGUMENT;
   raise_owners_used(pool->room, owner);
-  back = recover_one(pool, owner, load_acquire_u64(room_slot(pool->room, owner)));
+  (void)recover_one(pool, owner, load_acquire_u64(room_slot(pool->room, owner)), OWNER_FREE, &back);
   back += recover_abandoned(pool);
   if (recovered != NULL)
     *recovered = back;
@@ -403,11 +423,10 @@ mempool_status mempool_recover_dead(mempool *pool, size_t *recovered)
     return MEMPOOL_E_INVALID_ARGUMENT;
   if (mempool__os_process() == 0)
     return MEMPOOL_E_UNSUPPORTED;
-  for (owner = 1; owner <= owners_used(pool->room); owner++) {
+  for (owner = 1; owner <= room_owners(pool->room); owner++) {
     uint64_t slot = load_relaxed_u64(room_slot(pool->room, owner));
-    unsigned state = state_of(slot);
-    if (state != OWNER_FREE && owner != pool->room->owner && (state == OWNER_ABANDONED || process_is_gone(slot)))
-      back += recover_one(pool, owner, slot);
+    if (owner != pool->room->owner && is_left_behind(slot))
+      (void)recover_one(pool, owner, slot, OWNER_FREE, &back);
   }
   back += recover_abandoned(pool);
   if (recovered != NULL)

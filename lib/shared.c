@@ -393,21 +393,6 @@ static bool find_inside(struct room *room, struct lane *lane, uint32_t *index)
   return false;
 }
 
-/* Of calls without a lane nothing tells what they were doing when somebody was killed, but that there were some. */
-static void enter_outside(struct room *room)
-{
-  if (load_relaxed_u32(&room->outside_noted) == 0) {
-    note(room, OWNER_OUTSIDE, OWNER_OUTSIDE);
-    store_relaxed_u32(&room->outside_noted, 1);
-  }
-  add_acq_rel_u64(&room->header->others.inside, 1);
-}
-
-static void leave_outside(struct room *room)
-{
-  add_acq_rel_u64(&room->header->others.inside, UINT64_MAX);
-}
-
 /* Takes a block for a thread that has no lane, or that is a signal handler's inside of it. */
 static bool find_outside(struct room *room, uint32_t *index)
 {
@@ -416,12 +401,16 @@ static bool find_outside(struct room *room, uint32_t *index)
   bool all_out = false;
   bool taken = false;
   int looks;
-  enter_outside(room);
+  if (load_relaxed_u32(&room->mixed_noted) == 0) {
+    note(room, OWNER_MIXED, OWNER_MIXED);
+    store_relaxed_u32(&room->mixed_noted, 1);
+  }
+  room_enter(room, OUTSIDE_CALL);
   for (looks = 0; looks < LOOKS_MOST && !all_out && !taken; looks++)
     taken = look(room, &cursor, found, 1, looks, &all_out) > 0 && take_candidate(room, found[0], index);
   if (taken)
     add_acq_rel_u64(&room->header->others.allocs, 1);
-  leave_outside(room);
+  room_leave(room, OUTSIDE_CALL);
   return taken;
 }
 
@@ -538,15 +527,16 @@ static ALWAYS_INLINE void wake_if_any(struct room *room)
 }
 
 /*
- * Frees a block whose word was seen, by a thread that is inside its lane, in a
- * state with room for one more candidate.  False if somebody else was faster.
+ * Frees a block in this owner's name whose word was seen, by a thread that is
+ * inside its lane, in a state with room for one more candidate.  False if
+ * somebody else was faster.
  */
 static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint64_t state, uint32_t index,
                                       uint32_t word)
 {
   uint64_t frees = load_relaxed_u64(&lane->frees);
   bool freed;
-  store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word_freed(word)));
+  store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word));
   fence_light();
   store_relaxed_u32(&lane->busy, (uint32_t)frees << BUSY_SHIFT | BUSY_FREE);
   fence_light();
@@ -569,14 +559,14 @@ static bool free_outside(struct room *room, uint32_t index, uint32_t word)
 {
   struct shared_header *header = room->header;
   bool freed;
-  enter_outside(room);
+  room_enter(room, OUTSIDE_CALL);
   add_acq_rel_u64(&header->others.frees, 1);
   freed = compare_exchange_seq_cst_u32(&room->words[index], word, word_freed(word));
   if (freed)
     mempool__hints_set(&room->hints, index / HINTS_BITS, UINT32_C(1) << index % HINTS_BITS, false);
   else
     add_acq_rel_u64(&header->others.frees, UINT64_MAX);
-  leave_outside(room);
+  room_leave(room, OUTSIDE_CALL);
   return freed;
 }
 
@@ -599,7 +589,7 @@ static mempool_status look_over(mempool *pool, uint32_t index)
   return status;
 }
 
-/* Frees a block whose word was seen to be live or, by us, held. */
+/* Frees a block in this owner's name, whose word was seen to be live or, by us, held. */
 static bool let_go(struct room *room, uint32_t index, uint32_t word)
 {
   struct lane *lane = lane_of_caller(room);
@@ -632,7 +622,7 @@ static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *b
   word = load_relaxed_u32(&room->words[index]);
   if (word_condition(word) != WORD_LIVE)
     return refuse(room, MEMPOOL_E_DOUBLE_FREE);
-  if (!room_is_plain(room)) {
+  if (!room_is_plain(room) || word_owner(word) != room->owner) {
     uint32_t held = word_freed(word) | room->owner << WORD_OWNER_SHIFT | WORD_HELD;
     if (!compare_exchange_acq_rel_u32(&room->words[index], word, held))
       return refuse(room, MEMPOOL_E_DOUBLE_FREE);
@@ -653,7 +643,7 @@ mempool_status mempool__shared_free(mempool *pool, void *block)
   if (likely(lane != NULL) && likely(lane_is_idle(lane)) && likely(room_is_plain(room)) &&
       likely(index < room->capacity)) {
     uint32_t word = load_relaxed_u32(&room->words[index]);
-    if (likely(word_condition(word) == WORD_LIVE)) {
+    if (likely((word & ~(uint32_t)WORD_GENERATION) == room->tag)) { /* live, and in this owner's name */
       uint64_t state;
       lane_enter(lane, BUSY_BEGINS);
       state = load_relaxed_u64(&lane->state);
@@ -764,13 +754,15 @@ static mempool_status sleep_once(mempool *pool, void **block, int64_t deadline_n
   return MEMPOOL_E_EXHAUSTED;
 }
 
-/* Shows in the figures that somebody waits; a lane's is put right when its owner is recovered. */
+/* Shows in the figures that somebody waits; it is put right when the owner is recovered. */
 static void set_waiting(struct room *room, struct lane *lane, bool waiting)
 {
   if (lane != NULL)
     store_relaxed_u32(&lane->waiting, waiting);
+  else if (waiting)
+    room_enter(room, OUTSIDE_WAITER);
   else
-    add_relaxed_u64(&room->header->others.waiting, waiting ? 1 : UINT64_MAX);
+    room_leave(room, OUTSIDE_WAITER);
 }
 
 mempool_status mempool__shared_alloc_wait(mempool *pool, void **block, int64_t timeout_ns)

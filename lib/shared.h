@@ -27,7 +27,8 @@
  * S5  A lane whose owner isn't inside a call has busy == 0.  If it died inside
  *     of one, the lane tells what it was doing: BUSY_ALLOC, taking the
  *     candidate on top; BUSY_FREE with the low bits of frees, giving back the
- *     block that is noted behind the top.
+ *     block that is noted behind the top, with its word.  A block is in the
+ *     name of who gives it back: it was taken in it, or is held in it first.
  * S6  A slot of an owner is 0, or was claimed by one compare-and-swap that
  *     wrote who it is; only who changed it to RECOVERING walks the words, and
  *     it is 0 again only when no block and no lane is in that owner's name.
@@ -128,7 +129,7 @@ struct lane {
 enum { OWNERS_MOST = 65534 };
 
 /*
- * A slot.  0 is free.  Attached, or left with something still in its name: four
+ * A slot.  0 is free.  Attached, or left with something still in its name: three
  * bits about who works in it, then the process and its start time.  Being recovered:
  * who does it, then its process and start time.
  */
@@ -140,10 +141,26 @@ enum {
   OWNER_ABANDONED = 4, /* who recovered it was recovered itself */
   OWNER_STATE = 7,
   OWNER_HAS_LANE = 8,
-  OWNER_MIXED = 16,  /* more than one lane has worked in its name */
-  OWNER_FORKED = 32, /* a child was forked, and may work in it still when the parent has left */
-  OWNER_OUTSIDE = 64 /* so has somebody without a lane */
+  OWNER_MIXED = 16, /* more than one lane has taken blocks in its name, or somebody without a lane */
+  OWNER_FORKED = 32 /* a child was forked, and may work in it still when the parent has left */
 };
+
+/*
+ * Process numbers have at most 22 bits, and 8 tell among whose numbers it is
+ * one.  Start times are in hundredths of a second since the machine was started:
+ * 28 bits are a month, and the 15 that fit beside a recoverer's number are five
+ * minutes, in which process numbers don't come round to one that started at the
+ * same hundredth.
+ */
+enum { PROCESS_BITS = 22, SPACE_BITS = 8, PROCESS_SHIFT = 6, START_SHIFT = PROCESS_SHIFT + PROCESS_BITS + SPACE_BITS,
+       BY_SHIFT = 3, BY_BITS = 16, BY_PROCESS_SHIFT = BY_SHIFT + BY_BITS,
+       BY_START_SHIFT = BY_PROCESS_SHIFT + PROCESS_BITS + SPACE_BITS };
+
+/*
+ * What an owner's threads without lanes are doing: in how many calls they are,
+ * which leave no other trace if it dies, and above that how many of them wait.
+ */
+enum { OUTSIDE_CALL = 1, OUTSIDE_WAITER = 1 << 16, OUTSIDE_CALLS = OUTSIDE_WAITER - 1, OUTSIDE_WAITERS_SHIFT = 16 };
 
 /* ---- The header ---- */
 
@@ -187,13 +204,12 @@ struct shared_header {
   struct {
     atomic_u64 allocs;
     atomic_u64 frees;
-    atomic_u64 inside; /* calls under way */
-    atomic_u64 waiting;
   } others;
   atomic_u64 undone; /* taken by a bulk, and given back because there weren't enough */
   atomic_u64 failed_allocs;
   atomic_u64 refused_frees;
   atomic_u64 settled; /* allocs that were not counted in time; the lowest bit: there may be more (SETTLED_DOUBT) */
+  uint64_t padding4[2];
 };
 
 enum { SETTLED_DOUBT = 1, SETTLED_ONE = 2 };
@@ -220,8 +236,9 @@ struct room {
   uint32_t batch; /* how many fresh blocks are taken at once */
   uint32_t owner;
   uint32_t max_owners;
-  atomic_u64 *owners; /* of owner 1 on */
-  atomic_u32 outside_noted; /* OWNER_OUTSIDE is set */
+  atomic_u64 *owners;   /* of owner 1 on */
+  atomic_u32 *outside;  /* of owner 1 on */
+  atomic_u32 mixed_noted; /* OWNER_MIXED is set */
   uint32_t process;  /* that attached; not of one that was forked since */
   struct hints hints;
   struct shared_shape shape;
@@ -248,6 +265,31 @@ static inline bool room_is_plain(const struct room *room)
 static inline atomic_u64 *room_slot(const struct room *room, uint32_t owner)
 {
   return &room->owners[owner - 1];
+}
+
+/* Numbers from here on were never anybody's; never more than there are. */
+static inline uint32_t room_owners(const struct room *room)
+{
+  uint32_t used = load_acquire_u32(&room->header->owners_used);
+  return used < room->max_owners ? used : room->max_owners;
+}
+
+static inline atomic_u32 *room_outside(const struct room *room, uint32_t owner)
+{
+  return &room->outside[owner - 1];
+}
+
+/* Counts a call without a lane, or a wait in one, as OUTSIDE_CALL or OUTSIDE_WAITER. */
+static inline void room_enter(const struct room *room, uint32_t what)
+{
+  if (!SHARED_BARE)
+    (void)add_acq_rel_u32(room_outside(room, room->owner), what);
+}
+
+static inline void room_leave(const struct room *room, uint32_t what)
+{
+  if (!SHARED_BARE)
+    (void)add_acq_rel_u32(room_outside(room, room->owner), 0 - what);
 }
 
 /* ---- The engine: what blocks.c, pool.c, inspect.c and threads.c call ---- */
@@ -287,7 +329,7 @@ void mempool__shared_forget(mempool *pool);
 /* ---- Between the engine, shared_make.c and owners.c ---- */
 
 /* Makes this process an owner: writes its slot.  False if there is none left. */
-bool mempool__owner_attach(struct room *room);
+bool mempool__owner_attach(mempool *pool);
 
 /* Ends that; what is still in its name stays so. */
 void mempool__owner_detach(mempool *pool);

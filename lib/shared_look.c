@@ -19,12 +19,18 @@ static struct account read_account(const struct room *room)
 {
   const struct shared_header *header = room->header;
   struct account account;
+  uint32_t owners = room_owners(room);
   uint32_t lanes = room_lanes(room);
   uint32_t i;
   account.allocs = load_acquire_u64(&header->others.allocs);
   account.frees = load_acquire_u64(&header->others.frees);
-  account.inside = load_acquire_u64(&header->others.inside);
-  account.waiting = load_relaxed_u64(&header->others.waiting);
+  account.inside = 0;
+  account.waiting = 0;
+  for (i = 1; i <= owners; i++) {
+    uint32_t outside = load_acquire_u32(room_outside(room, i));
+    account.inside += outside & OUTSIDE_CALLS;
+    account.waiting += outside >> OUTSIDE_WAITERS_SHIFT;
+  }
   for (i = 0; i < lanes; i++) {
     const struct lane *lane = room_lane(room, i);
     account.allocs += load_acquire_u64(&lane->state) / LANE_ALLOC;
@@ -195,7 +201,7 @@ void mempool__shared_dump(const mempool *pool, FILE *stream)
   uint32_t attached = 0;
   uint32_t lanes = 0;
   uint32_t i;
-  for (i = 1; i <= room->max_owners && i <= load_relaxed_u32(&room->header->owners_used); i++)
+  for (i = 1; i <= room_owners(room); i++)
     attached += load_relaxed_u64(room_slot(room, i)) != OWNER_FREE;
   for (i = 0; i < room_lanes(room); i++)
     lanes += load_relaxed_u32(&room_lane(room, i)->owner) != 0;

@@ -19,6 +19,7 @@ _Static_assert(sizeof(struct lane) == GEOMETRY_CACHE_LINE, "no padding");
 /* Where the tables are, in bytes from the header; the blocks come behind them. */
 struct tables {
   uint64_t owners;
+  uint64_t outside;
   uint64_t lanes;
   uint64_t lane_bytes;
   uint64_t levels[HINTS_LEVELS];
@@ -45,6 +46,8 @@ static struct tables tables_of(const struct shared_shape *shape)
   at += tables.lane_bytes * shape->lane_count;
   tables.owners = at;
   at = round_to_line(at + sizeof(uint64_t) * shape->max_owners);
+  tables.outside = at;
+  at = round_to_line(at + sizeof(uint32_t) * shape->max_owners);
   tables.depth = mempool__hints_plan(tables.counts, shape->capacity);
   for (level = 0; level < tables.depth; level++) {
     tables.levels[level] = at;
@@ -274,6 +277,7 @@ static void fill_room(struct room *room, struct shared_header *header, const str
   room->batch = batch_of(shape);
   room->plain = (shape->flags & (MEMPOOL_GUARD | MEMPOOL_ZERO)) == 0;
   room->owners = (atomic_u64 *)(void *)(base + tables.owners);
+  room->outside = (atomic_u32 *)(void *)(base + tables.outside);
   room->max_owners = shape->max_owners;
   room->hints.depth = tables.depth;
   for (level = 0; level < tables.depth; level++) {
@@ -336,7 +340,7 @@ mempool_status mempool_attach(mempool **pool, void *memory, size_t size)
     return MEMPOOL_E_NO_MEMORY;
   fill_room(&handle->room, header, &shape);
   fill_pool(&handle->pool, &handle->room);
-  if (!mempool__owner_attach(&handle->room)) {
+  if (!mempool__owner_attach(&handle->pool)) {
     mempool__os_unmap(handle, handle_bytes());
     return MEMPOOL_E_NO_MEMORY;
   }

@@ -285,7 +285,10 @@ static void test_recover_died_in_alloc_exact(void)
   die_in_alloc(3, 2);
 }
 
-/* A free by the peer of a block of the peer's own, or of the maker's; at stage 5 the maker is quicker to free it. */
+/*
+ * A free by the peer of a block of the peer's own, or of the maker's, which it
+ * brings into its name first; at stage 5 the maker is quicker to free the peer's.
+ */
 static void die_in_free(int stage, bool of_maker, size_t expected_back, size_t expected_used)
 {
   struct fixture f;
@@ -302,9 +305,14 @@ static void die_in_free(int stage, bool of_maker, size_t expected_back, size_t e
   frees = load_relaxed_u64(&lane->frees);
   CU_ASSERT_EQUAL(mempool_block_index(f.peer, block, &index), MEMPOOL_OK);
   word = load_relaxed_u32(&f.peer->room->words[index]);
+  if (of_maker && stage >= 0) {
+    word = word_freed(word) | mempool_owner(f.peer) << WORD_OWNER_SHIFT | WORD_HELD;
+    store_relaxed_u32(&f.peer->room->words[index], word);
+    CU_ASSERT_EQUAL(mempool_free(f.pool, block), MEMPOOL_E_DOUBLE_FREE);
+  }
   store_relaxed_u32(&lane->busy, BUSY_BEGINS);
   if (stage >= 1) {
-    store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word_freed(word)));
+    store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word));
     store_relaxed_u32(&lane->busy, (uint32_t)frees << BUSY_SHIFT | BUSY_FREE);
   }
   if (stage >= 2)
@@ -331,13 +339,68 @@ static void test_recover_died_in_free_finished(void)
   die_in_free(2, false, 2, 0);
   die_in_free(3, false, 1, 0);
   die_in_free(4, false, 1, 0);
-  /* Before it noted which block: that stays in the name of who took it. */
-  die_in_free(0, true, 1, 1);
+  die_in_free(5, false, 1, 0);
+  /* Before it brought the block into its name: that stays in the name of who took it. */
+  die_in_free(-1, true, 1, 1);
+  die_in_free(0, true, 2, 0);
   die_in_free(1, true, 2, 0);
   die_in_free(2, true, 2, 0);
   die_in_free(3, true, 1, 0);
   die_in_free(4, true, 1, 0);
-  die_in_free(5, true, 1, 0);
+}
+
+/* The block has been taken so often since that its generation is what it was. */
+static void test_recover_died_in_free_generation_came_round_holder_keeps_it(void)
+{
+  enum { GENERATIONS = WORD_GENERATION / WORD_STEP };
+  struct fixture f;
+  struct lane *lane;
+  uint64_t frees;
+  uint32_t noted;
+  void *block;
+  int i;
+  set_up_with(&f, 0, 1, 16);
+  block = mempool_alloc(f.peer);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(block);
+  lane = lane_of(f.peer);
+  frees = load_relaxed_u64(&lane->frees);
+  noted = load_relaxed_u32(word_of(f.peer, block));
+  CU_ASSERT_EQUAL(mempool_free(f.peer, block), MEMPOOL_OK);
+  store_relaxed_u64(&lane->state, load_relaxed_u64(&lane->state) - 1); /* killed before it noted a candidate */
+  store_relaxed_u32(&lane->busy, (uint32_t)frees << BUSY_SHIFT | BUSY_FREE);
+  for (i = 0; i < GENERATIONS - 1; i++)
+    CU_ASSERT_EQUAL_FATAL(mempool_free(f.pool, mempool_alloc(f.pool)), MEMPOOL_OK);
+  CU_ASSERT_PTR_EQUAL(mempool_alloc(f.pool), block);
+  CU_ASSERT_EQUAL(word_freed(load_relaxed_u32(word_of(f.pool, block))), word_freed(noted));
+  CU_ASSERT_EQUAL(recover(&f), 0);
+  CU_ASSERT_PTR_NULL(mempool_alloc(f.pool));
+  CU_ASSERT_EQUAL(used_of(f.pool), 1);
+  CU_ASSERT_EQUAL(mempool_free(f.pool, block), MEMPOOL_OK);
+  tear_down(&f);
+}
+
+/* Another lane of the same owner may have brought it round, and it comes back; only the figures doubt. */
+static void test_recover_died_in_free_mixed_settles(void)
+{
+  struct fixture f;
+  struct lane *lane;
+  void *block;
+  set_up(&f);
+  block = mempool_alloc(f.peer);
+  CU_ASSERT_PTR_NOT_NULL_FATAL(block);
+  lane = lane_of(f.peer);
+  or_acq_rel_u64(room_slot(f.peer->room, mempool_owner(f.peer)), OWNER_MIXED);
+  store_relaxed_u64(&lane->slots[load_relaxed_u64(&lane->state) & LANE_COUNT_MASK],
+                    candidate(0, load_relaxed_u32(word_of(f.peer, block))));
+  store_relaxed_u32(&lane->busy, (uint32_t)load_relaxed_u64(&lane->frees) << BUSY_SHIFT | BUSY_FREE);
+  store_relaxed_u64(&lane->frees, load_relaxed_u64(&lane->frees) + 1);
+  CU_ASSERT_EQUAL(recover(&f), 1);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_DOUBT);
+  CU_ASSERT_EQUAL(used_of(f.pool), 0);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_ONE);
+  CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
+  expect_available(f.pool, CAPACITY);
+  tear_down(&f);
 }
 
 /* With more than one lane at work, nobody can tell which of them took it: figures are counted then, and settle. */
@@ -376,10 +439,11 @@ static void test_recover_died_in_alloc_mixed_settles(void)
   settle_mixed(true);
 }
 
-/* Calls without a lane leave no trace, but that there were some. */
+/* Calls without a lane leave no trace, but that there were some; after the recovery not even that. */
 static void test_recover_died_outside_settles(void)
 {
   struct fixture f;
+  mempool_stats stats = MEMPOOL_STATS_INIT;
   struct lane *lane;
   set_up(&f);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
@@ -388,11 +452,37 @@ static void test_recover_died_outside_settles(void)
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
   store_relaxed_u32(&lane->busy, BUSY_NOT);
   add_acq_rel_u64(&f.pool->room->header->others.allocs, UINT64_MAX); /* killed before it was counted */
+  room_enter(f.peer->room, OUTSIDE_CALL);
+  room_enter(f.peer->room, OUTSIDE_WAITER);
+  CU_ASSERT_EQUAL(mempool_get_stats(f.pool, &stats), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(stats.waiting, 1);
   CU_ASSERT_EQUAL(recover(&f), 2);
+  CU_ASSERT_EQUAL(mempool_get_stats(f.pool, &stats), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(stats.waiting, 0);
   CU_ASSERT_EQUAL(used_of(f.pool), 0);
   CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_ONE);
   CU_ASSERT_EQUAL(mempool_check(f.pool), MEMPOOL_OK);
   expect_available(f.pool, CAPACITY);
+  tear_down(&f);
+}
+
+/* Killed while it recovered a third, who is recovered with it: nobody is inside any more. */
+static void test_recover_died_in_recover_settles(void)
+{
+  struct fixture f;
+  mempool *third;
+  set_up(&f);
+  CU_ASSERT_EQUAL_FATAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_OK);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(third));
+  store_relaxed_u64(room_slot(f.pool->room, mempool_owner(third)),
+                    (uint64_t)OWNER_RECOVERING | (uint64_t)mempool_owner(f.peer) << BY_SHIFT | (uint64_t)1 << BY_START_SHIFT);
+  room_enter(f.peer->room, OUTSIDE_CALL);
+  add_acq_rel_u64(&f.pool->room->header->others.frees, 1); /* of a block that it didn't come to */
+  CU_ASSERT_EQUAL(recover(&f), 1);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_DOUBT);
+  CU_ASSERT_EQUAL(used_of(f.pool), 0);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_ONE);
+  mempool_destroy(third);
   tear_down(&f);
 }
 
@@ -408,6 +498,10 @@ static void test_settle_not_while_somebody_is_inside(void)
   CU_ASSERT_EQUAL(used_of(f.pool), 1);
   CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_DOUBT);
   store_relaxed_u32(&lane->busy, BUSY_NOT);
+  room_enter(f.peer->room, OUTSIDE_CALL);
+  CU_ASSERT_EQUAL(used_of(f.pool), 1);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), SETTLED_DOUBT);
+  room_leave(f.peer->room, OUTSIDE_CALL);
   CU_ASSERT_EQUAL(used_of(f.pool), 1);
   CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->settled), 0);
   tear_down(&f);
@@ -454,7 +548,7 @@ static void test_recover_recoverer_died_taken_over(void)
   set_up(&f);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
   store_relaxed_u64(room_slot(f.pool->room, 2),
-                    (uint64_t)OWNER_RECOVERING | 7u << 3 | process << 19 | (uint64_t)77 << 41);
+                    (uint64_t)OWNER_RECOVERING | 7u << BY_SHIFT | process << BY_PROCESS_SHIFT | (uint64_t)77 << BY_START_SHIFT);
   CU_ASSERT_EQUAL(mempool_recover(f.pool, 2, &recovered), MEMPOOL_OK);
   CU_ASSERT_EQUAL(recovered, 1);
   CU_ASSERT_EQUAL(used_of(f.pool), 0);
@@ -469,8 +563,8 @@ static void test_recover_recoverer_lives_left_to_it(void)
   set_up(&f);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
   store_relaxed_u64(room_slot(f.pool->room, 2),
-                    (uint64_t)OWNER_RECOVERING | 7u << 3 | process << 19 |
-                      mempool__os_process_start(mempool__os_process()) << 41);
+                    (uint64_t)OWNER_RECOVERING | 7u << BY_SHIFT | process << BY_PROCESS_SHIFT |
+                      mempool__os_process_start(mempool__os_process()) << BY_START_SHIFT);
   CU_ASSERT_EQUAL(mempool_recover(f.pool, 2, &recovered), MEMPOOL_OK);
   CU_ASSERT_EQUAL(recovered, 0);
   CU_ASSERT_EQUAL(mempool_recover_dead(f.pool, &recovered),
@@ -494,6 +588,37 @@ static void test_attach_no_slot_left_until_recovered(void)
   CU_ASSERT_EQUAL(recover(&f), 0);
   CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_OK);
   CU_ASSERT_EQUAL(mempool_owner(third), 2);
+  mempool_destroy(third);
+  tear_down(&f);
+}
+
+/* Numbers of processes that are gone are taken over, with what is in their names. */
+static void test_attach_all_owners_gone_takes_one_over(void)
+{
+  struct fixture f;
+  uint64_t gone, mine;
+  mempool *third;
+  if (skipped_without_fork())
+    return;
+  gone = OWNER_ATTACHED | (uint64_t)ended_process() << PROCESS_SHIFT | (uint64_t)77 << START_SHIFT;
+  set_up_with(&f, MEMPOOL_ZERO | MEMPOOL_GUARD, CAPACITY, 2);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.pool));
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
+  mine = load_relaxed_u64(room_slot(f.pool->room, 2)) & ~(uint64_t)OWNER_HAS_LANE;
+  /* Not while a child may work in that name, nor while somebody lives who recovers it. */
+  store_relaxed_u64(room_slot(f.pool->room, 2), gone | OWNER_FORKED);
+  CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_E_NO_MEMORY);
+  store_relaxed_u64(room_slot(f.pool->room, 2), OWNER_RECOVERING | 1 << BY_SHIFT | (uint64_t)mempool__os_process() << BY_PROCESS_SHIFT |
+                      mempool__os_process_start(mempool__os_process()) << BY_START_SHIFT);
+  CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_E_NO_MEMORY);
+  CU_ASSERT_EQUAL(used_of(f.pool), 3);
+  store_relaxed_u64(room_slot(f.pool->room, 2), gone);
+  CU_ASSERT_EQUAL_FATAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_owner(third), 2);
+  CU_ASSERT_EQUAL(load_relaxed_u64(room_slot(f.pool->room, 2)), mine);
+  CU_ASSERT_EQUAL(used_of(f.pool), 1);
+  expect_available(third, CAPACITY - 1);
   mempool_destroy(third);
   tear_down(&f);
 }
@@ -889,13 +1014,17 @@ int main(void)
     TEST(test_hints_garbage_stays_inside),
     TEST(test_recover_died_in_alloc_exact),
     TEST(test_recover_died_in_free_finished),
+    TEST(test_recover_died_in_free_generation_came_round_holder_keeps_it),
+    TEST(test_recover_died_in_free_mixed_settles),
     TEST(test_recover_died_in_alloc_mixed_settles),
     TEST(test_recover_died_outside_settles),
+    TEST(test_recover_died_in_recover_settles),
     TEST(test_settle_not_while_somebody_is_inside),
     TEST(test_recover_held_blocks_zeroed_and_guarded),
     TEST(test_recover_recoverer_died_taken_over),
     TEST(test_recover_recoverer_lives_left_to_it),
     TEST(test_attach_no_slot_left_until_recovered),
+    TEST(test_attach_all_owners_gone_takes_one_over),
     TEST(test_destroy_with_blocks_number_kept),
     TEST(test_attach_numbers_go_round),
     TEST(test_alloc_last_freed_first),

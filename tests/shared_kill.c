@@ -10,7 +10,9 @@
  * of the pool, and TEST_ROUNDS for so many deaths at random under churn.
  *
  * In each state another attachment must be able to work at once, and after
- * recovering nothing may be lost, or be handed out twice.
+ * recovering nothing may be lost, or be handed out twice.  And in each again,
+ * after all blocks that were free have been taken so often that their words
+ * are what they were.
  */
 #include "peers.h"
 #include "runner.h"
@@ -35,6 +37,7 @@
 #define MOST_HELD 3
 
 #define MOST_OWNERS 5
+#define GENERATIONS 16383
 
 static uint64_t seed;
 
@@ -42,6 +45,7 @@ static uint64_t seed;
 typedef struct notes {
   atomic_uint begun, ended;
   atomic_uint got[MOST_HELD];  /* index + 1 of each block that the victim surely has */
+  atomic_uint given;           /* index + 1 of that of the parent's which the victim frees */
   bool parents[CAPACITY];      /* the blocks that the parent has */
   size_t lent;                 /* blocks that somebody who is dead had before */
   size_t in_flight;            /* the most that the victim's call takes or gives at once */
@@ -76,6 +80,7 @@ typedef struct act {
   size_t in_flight;
   bool attached;      /* when it begins */
   bool rescues;       /* there is a dead owner with blocks */
+  bool crowded;       /* and others without, so that no number is left */
   bool served;        /* the parent frees a block when the victim is about to sleep */
   bool makes;         /* there is no pool before */
 } act;
@@ -111,6 +116,20 @@ static void run_free(trial *t)
   for (i = 0; i < MOST_HELD; i++) {
     atomic_store(&t->n->got[i], 0);
     (void)mempool_free(t->victims, t->held[i]);
+  }
+}
+
+/* Frees what the parent took. */
+static void run_free_others(trial *t)
+{
+  uint32_t i;
+  for (i = 0; i < CAPACITY; i++) {
+    if (t->n->parents[i]) {
+      atomic_store(&t->n->given, i + 1);
+      t->n->parents[i] = false;
+      (void)mempool_free(t->victims, mempool_block_at(t->victims, i));
+      atomic_store(&t->n->given, 0);
+    }
   }
 }
 
@@ -252,6 +271,14 @@ static int die_with_blocks(void *arg)
   return 0;
 }
 
+static int die_attached(void *arg)
+{
+  trial *t = arg;
+  mempool *mine = NULL;
+  REQUIRE(mempool_attach(&mine, t->g.memory, t->g.bytes) == MEMPOOL_OK);
+  return 0;
+}
+
 static void make_pool(trial *t)
 {
   mempool_options options = few_owners();
@@ -271,6 +298,11 @@ static void make_pool(trial *t)
     CU_ASSERT(run_child(die_with_blocks, t));
     t->dead_owner = atomic_exchange(&t->n->got[0], 0);
     t->n->lent = 2;
+  }
+  if (t->act->crowded) {
+    size_t i;
+    for (i = 2; i < MOST_OWNERS; i++)
+      CU_ASSERT(run_child(die_attached, t));
   }
 }
 
@@ -467,6 +499,13 @@ static bool is_closed_and_whole(mempool *pool, const notes *n)
   return true;
 }
 
+/* A block of another's that the victim was about to free is still that one's if it hadn't begun. */
+static void free_given(mempool *pool, const notes *n, const bool *taken)
+{
+  if (n->given != 0 && (taken == NULL || !taken[n->given - 1]))
+    (void)mempool_free(pool, mempool_block_at(pool, n->given - 1));
+}
+
 static bool recovers(mempool *pool, const notes *n)
 {
   size_t recovered = 99, kept = 0, i;
@@ -476,6 +515,7 @@ static bool recovers(mempool *pool, const notes *n)
   JUDGE(mempool_recover_dead(pool, &recovered) == MEMPOOL_OK);
   JUDGE(recovered >= kept);
   JUDGE(recovered <= kept + n->lent + n->in_flight);
+  free_given(pool, n, NULL);
   JUDGE(works_after_recovering(pool, n));
   JUDGE(mempool_recover_dead(pool, &recovered) == MEMPOOL_OK);
   JUDGE(recovered == 0);
@@ -525,6 +565,40 @@ static bool judge(trial *t, const notes *n)
   else
     JUDGE(recovers(pool, n));
   JUDGE(all_places_are_there(t));
+  mempool_destroy(pool);
+  return true;
+}
+
+/*
+ * Each block that is free has been taken by another a whole round of
+ * generations later, who keeps it: by the parent, if it was one of its own that
+ * was being freed, for then owner and generation are what they were.
+ */
+static bool judge_after_a_round(trial *t, const notes *n)
+{
+  mempool *pool = NULL, *taker;
+  bool taken[CAPACITY], more[CAPACITY], none[CAPACITY] = { false };
+  uint32_t i;
+  int generation;
+  wrong = NULL;
+  JUDGE(mempool_attach(&pool, t->g.memory, t->g.bytes) == MEMPOOL_OK);
+  taker = n->given != 0 ? t->own : pool;
+  JUDGE(take_all(taker, n->parents, taken));
+  for (i = 0; i < CAPACITY; i++) {
+    for (generation = 1; taken[i] && generation < GENERATIONS; generation++) {
+      JUDGE(mempool_free(taker, mempool_block_at(taker, i)) == MEMPOOL_OK);
+      JUDGE(mempool_alloc(taker) == mempool_block_at(taker, i));
+    }
+  }
+  JUDGE(mempool_recover_dead(pool, NULL) == MEMPOOL_OK);
+  free_given(pool, n, taken);
+  JUDGE(mempool_check(pool) == MEMPOOL_OK);
+  JUDGE(stats_of(pool).used == count_of(taken) + count_of(n->parents));
+  JUDGE(take_all(pool, taken, more));
+  JUDGE(count_of(taken) + count_of(more) + count_of(n->parents) == CAPACITY);
+  JUDGE(give_all(pool, taken) && give_all(pool, more) && give_all(pool, n->parents));
+  JUDGE(take_all(pool, none, taken) && count_of(taken) == CAPACITY);
+  JUDGE(give_all(pool, taken));
   mempool_destroy(pool);
   return true;
 }
@@ -582,9 +656,14 @@ static size_t judge_states(trial *t, state *first)
   unsigned failures = CU_get_number_of_failures();
   while (first != NULL) {
     state *next = first->next;
+    if (first->said.given != 0)
+      first->said.parents[first->said.given - 1] = false;
     memcpy(t->g.memory, first->memory, t->g.bytes);
     if (CU_get_number_of_failures() - failures < 3 && !judge(t, &first->said))
       report(t, first->step, "kept");
+    memcpy(t->g.memory, first->memory, t->g.bytes);
+    if (CU_get_number_of_failures() - failures < 3 && t->act->in_flight != 0 && !judge_after_a_round(t, &first->said))
+      report(t, first->step, "kept, a round later");
     free(first);
     first = next;
     count++;
@@ -602,6 +681,8 @@ static void die_at(trial *t, size_t at)
   for (i = 0; i < at && step(t, victim, &served); i++)
     ;
   kill_child(victim);
+  if (t->n->given != 0)
+    t->n->parents[t->n->given - 1] = false;
   if (!judge(t, t->n))
     report(t, at, "for real");
   forget(t);
@@ -611,7 +692,7 @@ static bool can_trace(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
   static trial t;
-  static const act nothing = { "nothing", run_close, 0, 0, true, false, false, false };
+  static const act nothing = { "nothing", run_close, .attached = true };
   pid_t victim;
   bool can;
   if (getenv("TEST_SLOW_TOOL") != NULL) {
@@ -711,6 +792,8 @@ KILL_TEST(test_alloc_killed_at_each_instruction_nothing_lost,
           "alloc", run_alloc, .holds = 0, .in_flight = 1, .attached = true)
 KILL_TEST(test_free_killed_at_each_instruction_nothing_lost,
           "free", run_free, .holds = MOST_HELD, .in_flight = 1, .attached = true)
+KILL_TEST(test_free_of_others_killed_at_each_instruction_nothing_lost,
+          "free of another's", run_free_others, .holds = 0, .in_flight = 1, .attached = true)
 KILL_TEST(test_alloc_free_pairs_killed_at_each_instruction_nothing_lost,
           "pairs", run_pairs, .holds = 0, .in_flight = 1, .attached = true)
 KILL_TEST(test_alloc_bulk_killed_at_each_instruction_nothing_lost,
@@ -725,6 +808,8 @@ KILL_TEST(test_alloc_wait_timed_killed_at_each_instruction_nothing_lost,
           "alloc_wait, timed out", run_wait_timed, .holds = 0, .in_flight = 1, .attached = true)
 KILL_TEST(test_attach_killed_at_each_instruction_nothing_lost,
           "attach", run_attach, .holds = 0, .in_flight = 0, .attached = false)
+KILL_TEST(test_attach_in_place_of_the_dead_killed_at_each_instruction_nothing_lost,
+          "attach in place of the dead", run_attach, .rescues = true, .crowded = true)
 KILL_TEST(test_destroy_killed_at_each_instruction_nothing_lost,
           "destroy", run_destroy, .holds = 0, .in_flight = 0, .attached = true)
 KILL_TEST(test_close_killed_at_each_instruction_nothing_lost,
@@ -739,7 +824,7 @@ KILL_TEST(test_init_killed_at_each_instruction_refused_or_whole,
 static void test_alloc_wait_served_killed_at_each_instruction_nothing_lost(void)
 {
 #if defined(__x86_64__)
-  static const act a = { "alloc_wait, served", run_wait_served, 0, 1, true, false, true, false };
+  static const act a = { "alloc_wait, served", run_wait_served, .in_flight = 1, .attached = true, .served = true };
   kill_everywhere(&a);
 #else
   skip_test("where it begins to sleep is only known on x86-64");
@@ -891,6 +976,7 @@ int main(void)
   static const test_case tests[] = {
     TEST(test_alloc_killed_at_each_instruction_nothing_lost),
     TEST(test_free_killed_at_each_instruction_nothing_lost),
+    TEST(test_free_of_others_killed_at_each_instruction_nothing_lost),
     TEST(test_alloc_free_pairs_killed_at_each_instruction_nothing_lost),
     TEST(test_alloc_bulk_killed_at_each_instruction_nothing_lost),
     TEST(test_alloc_burst_killed_at_each_instruction_nothing_lost),
@@ -899,6 +985,7 @@ int main(void)
     TEST(test_alloc_wait_timed_killed_at_each_instruction_nothing_lost),
     TEST(test_alloc_wait_served_killed_at_each_instruction_nothing_lost),
     TEST(test_attach_killed_at_each_instruction_nothing_lost),
+    TEST(test_attach_in_place_of_the_dead_killed_at_each_instruction_nothing_lost),
     TEST(test_destroy_killed_at_each_instruction_nothing_lost),
     TEST(test_close_killed_at_each_instruction_nothing_lost),
     TEST(test_recover_killed_at_each_instruction_nothing_lost),

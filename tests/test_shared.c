@@ -884,7 +884,8 @@ static int give_number_again(void *arg)
   return 0;
 }
 
-static int enter_namespace(void *arg)
+/* Returns what body returns to a process that is the first of those of a container. */
+static int run_contained(int (*body)(void *arg), void *arg)
 {
   pid_t first;
   int status = 0;
@@ -892,10 +893,15 @@ static int enter_namespace(void *arg)
     return CANT_TELL;
   first = fork();
   if (first == 0)
-    _exit(give_number_again(arg));
+    _exit(body(arg));
   if (first < 0 || waitpid(first, &status, 0) != first || !WIFEXITED(status))
     return 1;
   return WEXITSTATUS(status);
+}
+
+static int enter_namespace(void *arg)
+{
+  return run_contained(give_number_again, arg);
 }
 
 /* A process that came later has the number of one that died: its start time tells. */
@@ -911,6 +917,48 @@ static void test_recover_dead_number_taken_by_another_recovered(void)
   else
     CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
   unmap_shared(s, sizeof(*s));
+}
+
+/* In a container, where the processes outside have no numbers. */
+static int recover_nobody_outside(void *arg)
+{
+  scene *s = arg;
+  mempool *mine = NULL, *another = NULL;
+  size_t recovered = 99;
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)
+    return CANT_TELL;
+  REQUIRE(mempool_attach(&mine, s->g.memory, s->g.bytes) == MEMPOOL_OK);
+  REQUIRE(mempool_recover_dead(mine, &recovered) == MEMPOOL_OK);
+  REQUIRE(recovered == 0);
+  while (mempool_attach(&another, s->g.memory, s->g.bytes) == MEMPOOL_OK)
+    ;
+  REQUIRE(stats_of(mine).used == 1);
+  REQUIRE(mempool_recover(mine, atomic_load(&s->stage), &recovered) == MEMPOOL_OK); /* who is sure may still do it */
+  REQUIRE(recovered == 1);
+  return 0;
+}
+
+static int enter_container(void *arg)
+{
+  return run_contained(recover_nobody_outside, arg);
+}
+
+static void test_recover_dead_owner_in_another_container_left_alone(void)
+{
+  scene *s = open_scene(CAPACITY, 0);
+  pid_t child;
+  int status = 0;
+  bool ended;
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(s->pool));
+  atomic_store(&s->stage, mempool_owner(s->pool));
+  child = start_child(enter_container, s);
+  ended = waitpid(child, &status, 0) == child && WIFEXITED(status);
+  CU_ASSERT(ended);
+  if (ended && WEXITSTATUS(status) == CANT_TELL)
+    skip_test("the system does not let us make a process namespace");
+  else
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+  close_scene(s);
 }
 
 typedef struct rescue {
@@ -1370,6 +1418,7 @@ int main(void)
     TEST(test_recover_dead_living_owner_left_alone),
     TEST(test_recover_dead_owner_id_used_again),
     TEST(test_recover_dead_number_taken_by_another_recovered),
+    TEST(test_recover_dead_owner_in_another_container_left_alone),
     TEST(test_recover_two_at_a_time_each_block_once),
     TEST(test_recover_bad_owner_invalid_argument),
     TEST(test_recover_owner_nobody_has_nothing_changes),

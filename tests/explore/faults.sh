@@ -185,14 +185,16 @@ fault 'shared: an alloc that was begun is counted in any case' owners.c \
 fault 'shared: an alloc that was begun is counted though another lane may have made it' owners.c \
   '/^static void mend_alloc/,/^}/s/if (mixed)/if (mixed \&\& word == 1)/'
 fault 'shared: a free that was begun is not mended' owners.c \
-  '/^static void mend_lanes/,/^}/{/== BUSY_FREE)/d;/mend_free(room, lane, owner);/d;}'
-fault 'shared: a recovery frees no lane' owners.c '/^static size_t recover_one/,/^}/{/mend_lanes/d;}'
-fault 'shared: a recovery does not walk' owners.c '/^static size_t recover_one/,/^}/s/back = walk(pool, owner);/back = 0;/'
+  '/^static void mend_lanes/,/^}/{/== BUSY_FREE)/d;/mend_free(room, lane, mixed);/d;}'
+fault 'shared: a free that was begun is taken back though it was done' owners.c \
+  '/^static void mend_free/,/^}/s/ == (uint32_t)(noted >> 32))/ != 1)/'
+fault 'shared: a recovery frees no lane' owners.c '/^static bool recover_one/,/^}/{/mend_lanes/d;}'
+fault 'shared: a recovery does not walk' owners.c '/^static bool recover_one/,/^}/s/\*back += walk(pool, owner);/(void)back;/'
 fault 'shared: two recover one owner' owners.c \
-  '/^static size_t recover_one/,/^}/{s/  if ((state == OWNER_RECOVERING.*/  (void)compare_exchange_acq_rel_u64(slot, old, mine);/;/^    return 0;/d;}' \
+  '/^static bool recover_one/,/^}/{s/  if ((state == OWNER_RECOVERING.*/  (void)compare_exchange_acq_rel_u64(slot, old, mine);/;/^    return false;/d;}' \
   'shared: attach against 2 recoveries, at most 2 preemptions'
 fault "shared: a number is free before its owner's blocks are" owners.c \
-  '/^static size_t recover_one/,/^}/{/(void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);/d;s/^  back = walk/  (void)compare_exchange_acq_rel_u64(slot, mine, OWNER_FREE);\n&/;}'
+  '/^static bool recover_one/,/^}/{/(void)compare_exchange_acq_rel_u64(slot, mine, next);/d;s/^  \*back += walk/  (void)compare_exchange_acq_rel_u64(slot, mine, next);\n&/;}'
 
 # ---- What makes no difference ----
 

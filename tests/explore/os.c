@@ -159,6 +159,11 @@ uint32_t mempool__os_process(void)
   return search_running == NOBODY ? explore_process : search_running + 1;
 }
 
+uint32_t mempool__os_process_space(void)
+{
+  return 0;
+}
+
 /* Who sees that a process is gone sees all that it did. */
 uint64_t mempool__os_process_start(uint32_t process)
 {

@@ -412,7 +412,7 @@ static void init_shared(unsigned capacity, unsigned threads, bool warm)
     mempool__thread_offset = i * sizeof(struct cache);
     expect(mempool_free(world->pools[i], blocks[i]) == MEMPOOL_OK, "no pool");
     search_region(&room->seats[i], sizeof room->seats[i], true);
-    search_region(&room->outside_noted, sizeof room->outside_noted, true);
+    search_region(&room->mixed_noted, sizeof room->mixed_noted, true);
   }
   for (i = 0; i < threads; i++)
     model_guard(&world->pools[i]->mode);
