@@ -92,6 +92,8 @@ typedef enum mempool_status {
 #define MEMPOOL_HUGE_PAGES 0x0080u      /* use huge pages where the system has them, else ordinary ones */
 #define MEMPOOL_HUGE_PAGES_ONLY 0x0100u /* use huge pages, or refuse with MEMPOOL_E_NO_MEMORY */
 #define MEMPOOL_COUNTERS 0x0200u        /* count blocks allocated and freed, for mempool_get_stats() */
+#define MEMPOOL_POISON 0x0400u          /* writes to freed blocks are caught: they are filled, and looked over */
+#define MEMPOOL_CHECK 0x0800u           /* what is found wrong is said on standard error, at destruction as well */
 
 /*
  * What a pool should be.  Initialise it with MEMPOOL_OPTIONS_INIT, which
@@ -107,8 +109,9 @@ typedef enum mempool_status {
  * cache_blocks  the most blocks that the cache of one thread may hold;
  *               0 for the default: a sixteenth of the capacity, at most 128,
  *               and no caches if the capacity is below 64.  Pools made with
- *               MEMPOOL_STRICT, MEMPOOL_ZERO, MEMPOOL_GUARD or
- *               MEMPOOL_COUNTERS have no caches.  With MEMPOOL_SHARED the
+ *               MEMPOOL_STRICT, MEMPOOL_ZERO, MEMPOOL_GUARD,
+ *               MEMPOOL_COUNTERS, MEMPOOL_POISON or MEMPOOL_CHECK have no
+ *               caches.  With MEMPOOL_SHARED the
  *               default is the capacity, and at most 64, which is also the
  *               most; such caches hide nothing.
  * alignment     of every block, in bytes: a power of two up to 2 MiB, or 0
@@ -126,6 +129,25 @@ typedef enum mempool_status {
  * before and behind the blocks: right behind the last one, as near as the
  * alignment allows, and within a page before the first one; not with
  * MEMPOOL_SHARED.
+ *
+ * With MEMPOOL_POISON a block is filled when it is freed, with zeros if
+ * MEMPOOL_ZERO is given as well, and looked over when it is taken again:
+ * mempool_check() tells of a write to a free block, and so does the figure
+ * damaged_blocks, once the block was taken.
+ *
+ * With MEMPOOL_CHECK what is found wrong is said on standard error, a line
+ * each: frees that are refused, and why; blocks that were overrun, or written
+ * to after they were freed, with MEMPOOL_GUARD and MEMPOOL_POISON; and by
+ * mempool_destroy(), if mempool_check() finds anything, and how many blocks
+ * are still out.
+ *
+ * The environment variable MEMPOOL_DEBUG asks for the same of all pools that
+ * are made, in words with commas between them: guard, zero, poison, strict and
+ * check stand for the flags; any of them has what is found wrong said.  It is
+ * ignored in programs with more rights than who starts them.  And if
+ * AddressSanitizer, Valgrind's memcheck or ThreadSanitizer watches the program,
+ * they are told what a block is; the word hide ends that.  Pools made under a
+ * tool, or under any word but hide, have no caches.  See mempool_debugging(7).
  *
  * With MEMPOOL_SHARED everything that the pool is lies in its memory, with no
  * pointer in it and no lock: processes that map the memory share the pool,
@@ -166,6 +188,9 @@ typedef struct mempool_options {
  *                bulk, a burst, a try, a time-out.
  * alloc_count    blocks allocated, with MEMPOOL_COUNTERS; else 0.
  * free_count     blocks freed, with MEMPOOL_COUNTERS; else 0.
+ * damaged_blocks how often a block was found overrun when it was freed, with
+ *                MEMPOOL_GUARD, or written to while it was free when it was
+ *                taken again, with MEMPOOL_POISON.
  */
 typedef struct mempool_stats {
   size_t size;
@@ -179,9 +204,10 @@ typedef struct mempool_stats {
   uint64_t failed_allocs;
   uint64_t alloc_count;
   uint64_t free_count;
+  uint64_t damaged_blocks;
 } mempool_stats;
 
-#define MEMPOOL_STATS_INIT { sizeof(mempool_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define MEMPOOL_STATS_INIT { sizeof(mempool_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /*
  * What mempool_foreach() calls for a block.  block is its address, index its
@@ -387,7 +413,7 @@ MEMPOOL_API size_t mempool_alloc_burst(mempool *pool, void **blocks, size_t coun
  * and MEMPOOL_SHARED promise that exactly one of them succeeds.  Without them
  * both may, and the block may be handed out twice later on.  A signal handler
  * may call it on a pool made with MEMPOOL_SHARED.
- * Cost: O(1); with MEMPOOL_ZERO, O(block size).
+ * Cost: O(1); with MEMPOOL_ZERO or MEMPOOL_POISON, O(block size).
  */
 MEMPOOL_API mempool_status mempool_free(mempool *pool, void *block);
 
@@ -539,8 +565,8 @@ MEMPOOL_API size_t mempool_capacity(const mempool *pool);
  * pool or stats is NULL, or stats->size is 0 or more than 4096, as where it was
  * never set.
  *
- * Cost: O(1); with MEMPOOL_SHARED O(capacity) at times, after somebody was
- * killed inside a call.
+ * Cost: O(1); with MEMPOOL_SHARED O(owners that there ever were), and O(capacity)
+ * at times, after somebody was killed inside a call.
  */
 MEMPOOL_API mempool_status mempool_get_stats(const mempool *pool, mempool_stats *stats);
 
@@ -605,7 +631,8 @@ MEMPOOL_API mempool_status mempool_foreach(mempool *pool, mempool_visitor visit,
 /*
  * Verifies every invariant of a pool: that each block is either out or free,
  * no free one is lost or listed twice, the figures agree, and, with
- * MEMPOOL_GUARD, that no canary is damaged.
+ * MEMPOOL_GUARD and MEMPOOL_POISON, that no block was overrun, or written to
+ * while it was free.
  *
  * pool  the pool.
  *

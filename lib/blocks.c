@@ -3,11 +3,11 @@
 #include "pool.h"
 
 #include "caches.h"
+#include "care.h"
+#include "debug.h"
 #include "os.h"
 #include "shared.h"
 #include "threads.h"
-
-#include <string.h>
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
@@ -49,13 +49,29 @@ static size_t take(mempool *pool, void **blocks, size_t count, size_t *first_new
   while (taken < count && depot->fresh < pool->geometry.capacity) {
     blocks[taken++] = geometry_address(&pool->geometry, (uint32_t)depot->fresh);
     if (guard)
-      mempool__canary_set(pool, depot->fresh);
+      mempool__care_begin(pool, depot->fresh);
     depot_take_fresh(depot);
   }
   if (pool->caches_bytes > 0)
     mark_live(pool, blocks, taken);
   pool->alloc_count += taken;
   return taken;
+}
+
+/* Sees to blocks that were taken, which isn't done with the lock held; those from first_new on were never out. */
+static void care_for_taken(mempool *pool, void *const *blocks, size_t count, size_t first_new)
+{
+  uint64_t damaged = 0;
+  size_t i;
+  if ((pool_mode(pool) & MODE_AT_ALLOC) == 0)
+    return;
+  for (i = 0; i < count; i++)
+    damaged += !mempool__care_taken(pool, geometry_index(&pool->geometry, blocks[i]), i >= first_new);
+  if (damaged == 0)
+    return;
+  pool_enter(pool);
+  pool->damaged_blocks += damaged;
+  pool_leave(pool);
 }
 
 /*
@@ -102,10 +118,7 @@ static size_t take_between(mempool *pool, void **blocks, size_t least, size_t co
       pool->failed_allocs++;
   }
   pool_leave(pool);
-  if ((pool_mode(pool) & MODE_ZERO_FIRST) != 0) {
-    for (; first_new < taken; first_new++)
-      memset(blocks[first_new], 0, pool->block_size);
-  }
+  care_for_taken(pool, blocks, taken, first_new);
   return taken;
 }
 
@@ -228,6 +241,7 @@ static mempool_status wait_for_block(mempool *pool, void **block, struct waiter 
   switch (mempool__waiter_sleep(&pool->waiters, waiter, &pool->lock, deadline_ns)) {
   case WAITER_SERVED:
     *block = waiter->block;
+    care_for_taken(pool, block, 1, 1);
     return MEMPOOL_OK;
   case WAITER_CLOSED:
     return MEMPOOL_E_CLOSED;
@@ -318,22 +332,19 @@ static void leave_and_wake(mempool *pool, atomic_u32 *bell)
 static mempool_status free_with_care(mempool *pool, void *block)
 {
   uintptr_t index = geometry_index(&pool->geometry, block);
-  uint32_t mode = pool_mode(pool);
   mempool_status status;
   pool_enter(pool);
   status = judge(pool, block, index);
   if (status == MEMPOOL_OK)
     depot_hold(pool->depot, index);
   pool_leave(pool);
-  if (status != MEMPOOL_OK)
+  if (status != MEMPOOL_OK) {
+    mempool__debug_say_refused(pool, block, status);
     return status;
-  if ((mode & MODE_GUARD) != 0 && !mempool__canary_whole(pool, index)) {
-    status = MEMPOOL_E_CORRUPTED;
-    mempool__canary_set(pool, index);
   }
-  if ((mode & MODE_ZERO) != 0)
-    memset(block, 0, pool->block_size);
+  status = mempool__care_freed(pool, index);
   pool_enter(pool);
+  pool->damaged_blocks += status != MEMPOOL_OK;
   depot_give(pool->depot, block, index);
   leave_and_wake(pool, serve_waiters(pool));
   return status;

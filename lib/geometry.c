@@ -98,7 +98,7 @@ void mempool__geometry_init(struct geometry *geometry, const struct layout *plan
     odd >>= 1;
     shift++;
   }
-  geometry->base = (uintptr_t)base;
+  geometry->minus_base = -(uintptr_t)base;
   geometry->stride = plan->stride;
   geometry->capacity = capacity;
   geometry->shift = shift;

@@ -23,7 +23,7 @@ enum { GEOMETRY_CACHE_LINE = 64, GEOMETRY_CANARY_BYTES = 8 };
 #define GEOMETRY_MAX_CAPACITY UINT32_C(0xfffffffe)
 
 struct geometry {
-  uintptr_t base;
+  uintptr_t minus_base; /* or a leak checker would find a pointer to the first block here */
   uintptr_t inverse;
   size_t stride;
   uint32_t capacity;
@@ -78,13 +78,13 @@ static inline uintptr_t round_up(uintptr_t value, uintptr_t power_of_two)
 static inline uintptr_t geometry_index(const struct geometry *geometry, const void *address)
 {
   enum { BITS = sizeof(uintptr_t) * 8 };
-  uintptr_t product = ((uintptr_t)address - geometry->base) * geometry->inverse;
+  uintptr_t product = ((uintptr_t)address + geometry->minus_base) * geometry->inverse;
   return product >> geometry->shift | product << (-geometry->shift & (BITS - 1));
 }
 
 static inline void *geometry_address(const struct geometry *geometry, uint32_t index)
 {
-  return (void *)(geometry->base + index * geometry->stride);
+  return (void *)(index * geometry->stride - geometry->minus_base);
 }
 
 #endif /* MEMPOOL_GEOMETRY_H */

@@ -3,6 +3,7 @@
 #include "pool.h"
 
 #include "caches.h"
+#include "care.h"
 #include "shared.h"
 
 #include <inttypes.h>
@@ -21,7 +22,7 @@ size_t mempool_capacity(const mempool *pool)
 bool mempool_contains(const mempool *pool, const void *address)
 {
   return pool != NULL &&
-         (uintptr_t)address - pool->geometry.base < pool->geometry.stride * pool->geometry.capacity;
+         (uintptr_t)address + pool->geometry.minus_base < pool->geometry.stride * pool->geometry.capacity;
 }
 
 mempool_status mempool_block_index(const mempool *pool, const void *block, uint32_t *index)
@@ -62,6 +63,7 @@ static mempool_stats figures(const mempool *constant_pool)
   stats.waiting = pool->waiters.count;
   stats.refused_frees = pool->refused_frees;
   stats.failed_allocs = pool->failed_allocs;
+  stats.damaged_blocks = pool->damaged_blocks;
   if ((pool_mode(pool) & MODE_COUNTERS) != 0) {
     stats.alloc_count = pool->alloc_count;
     stats.free_count = pool->alloc_count - stats.used;
@@ -116,29 +118,6 @@ mempool_status mempool_foreach(mempool *pool, mempool_visitor visit, void *arg)
   return MEMPOOL_OK;
 }
 
-static unsigned char *canary(const mempool *pool, uintptr_t index)
-{
-  return (unsigned char *)geometry_address(&pool->geometry, (uint32_t)index) + pool->block_size;
-}
-
-/* Differs from block to block, so that a copy of the neighbour's doesn't pass. */
-static uint64_t canary_value(uintptr_t index)
-{
-  return (index + 1) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-void mempool__canary_set(const mempool *pool, uintptr_t index)
-{
-  uint64_t value = canary_value(index);
-  memcpy(canary(pool, index), &value, GEOMETRY_CANARY_BYTES);
-}
-
-bool mempool__canary_whole(const mempool *pool, uintptr_t index)
-{
-  uint64_t value = canary_value(index);
-  return memcmp(canary(pool, index), &value, GEOMETRY_CANARY_BYTES) == 0;
-}
-
 /* D1 and D2. */
 static bool stack_is_sound(const mempool *pool)
 {
@@ -181,14 +160,16 @@ static bool none_is_lost(const mempool *pool)
   return true;
 }
 
-/* Whether every canary is whole, but those of blocks that are being freed. */
-static bool canaries_are_whole(const mempool *pool)
+/* C1 and C2, but for blocks that are being freed. */
+static bool blocks_are_whole(const mempool *pool)
 {
+  const struct depot *depot = pool->depot;
   uint32_t index;
-  if ((pool_mode(pool) & MODE_GUARD) == 0)
+  if ((pool_mode(pool) & (MODE_GUARD | MODE_POISON)) == 0)
     return true;
-  for (index = 0; index < pool->depot->fresh; index++) {
-    if (!depot_is_held(pool->depot, index) && !mempool__canary_whole(pool, index))
+  for (index = 0; index < depot->fresh; index++) {
+    bool free = depot_is_free(depot, geometry_address(&pool->geometry, index), index);
+    if (!depot_is_held(depot, index) && !mempool__care_is_whole(pool, index, free))
       return false;
   }
   return true;
@@ -222,7 +203,7 @@ mempool_status mempool_check(const mempool *constant_pool)
     return mempool__shared_check(pool) ? MEMPOOL_OK : MEMPOOL_E_CORRUPTED;
   pool_enter(pool);
   mempool__caches_gather(pool);
-  sound = stack_is_sound(pool) && places_are_sound(pool) && none_is_lost(pool) && canaries_are_whole(pool) &&
+  sound = stack_is_sound(pool) && places_are_sound(pool) && none_is_lost(pool) && blocks_are_whole(pool) &&
           waiters_are_sound(pool);
   pool_leave(pool);
   return sound ? MEMPOOL_OK : MEMPOOL_E_CORRUPTED;
@@ -244,6 +225,8 @@ static void dump_flags(uint32_t flags, FILE *stream)
     { MEMPOOL_HUGE_PAGES, "huge-pages" },
     { MEMPOOL_HUGE_PAGES_ONLY, "huge-pages-only" },
     { MEMPOOL_COUNTERS, "counters" },
+    { MEMPOOL_POISON, "poison" },
+    { MEMPOOL_CHECK, "check" },
   };
   size_t i;
   for (i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -270,8 +253,8 @@ void mempool_dump(const mempool *pool, FILE *stream)
   (void)fprintf(stream, "mempool \"%s\": %zu blocks of %zu bytes\n", pool->name, stats.capacity, stats.block_size);
   (void)fprintf(stream, "  used %zu, available %zu, peak %zu, waiting %zu\n", stats.used, stats.available,
                 stats.peak_used, stats.waiting);
-  (void)fprintf(stream, "  failed allocs %" PRIu64 ", refused frees %" PRIu64 "\n", stats.failed_allocs,
-                stats.refused_frees);
+  (void)fprintf(stream, "  failed allocs %" PRIu64 ", refused frees %" PRIu64 ", damaged blocks %" PRIu64 "\n",
+                stats.failed_allocs, stats.refused_frees, stats.damaged_blocks);
   if ((pool_mode(pool) & MODE_COUNTERS) != 0)
     (void)fprintf(stream, "  blocks allocated %" PRIu64 ", freed %" PRIu64 "\n", stats.alloc_count,
                   stats.free_count);

@@ -98,6 +98,14 @@ bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadli
 void mempool__os_wake_all_shared(atomic_u32 *word);
 
 /*
+ * What the environment asks for in MEMPOOL_DEBUG; NULL if nothing, or if this
+ * program has more rights than who started it.  And a line for standard error,
+ * which may be said anywhere, and is lost if it can't be.
+ */
+const char *mempool__os_debug_words(void);
+void mempool__os_say(const char *line, size_t length);
+
+/*
  * Which process this is, 0 if the system has none; among whose numbers that is
  * one (of 1 to 255; two containers' seldom have the same), 0 if that can't be
  * told; and when a process of these started, in a measure of the system's own

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #ifdef __EMSCRIPTEN_PTHREADS__
 #include <emscripten/threading.h>
 #endif
@@ -157,6 +158,16 @@ bool mempool__os_wait_shared(atomic_u32 *word, uint32_t expected, int64_t deadli
 void mempool__os_wake_all_shared(atomic_u32 *word)
 {
   mempool__os_wake(word);
+}
+
+const char *mempool__os_debug_words(void)
+{
+  return getenv("MEMPOOL_DEBUG");
+}
+
+void mempool__os_say(const char *line, size_t length)
+{
+  (void)!write(STDERR_FILENO, line, length);
 }
 
 /* No processes, and so none of which could be told that it is gone. */

@@ -150,6 +150,25 @@ void mempool__os_yield(void)
   (void)sched_yield();
 }
 
+const char *mempool__os_debug_words(void)
+{
+#if defined(HAVE_SECURE_GETENV)
+  return secure_getenv("MEMPOOL_DEBUG");
+#else
+  return getuid() == geteuid() && getgid() == getegid() ? getenv("MEMPOOL_DEBUG") : NULL;
+#endif
+}
+
+void mempool__os_say(const char *line, size_t length)
+{
+  int saved = errno;
+  ssize_t written;
+  do
+    written = write(STDERR_FILENO, line, length);
+  while (written < 0 && errno == EINTR);
+  errno = saved;
+}
+
 uint32_t mempool__os_process(void)
 {
   return (uint32_t)getpid();

@@ -4,6 +4,7 @@
 
 #if ATOMICS_LOCK_FREE
 
+#include "care.h"
 #include "os.h"
 
 #include <string.h>
@@ -243,10 +244,7 @@ static bool prepare(mempool *pool, uint32_t index, uint32_t *word)
   if (!compare_exchange_acq_rel_u32(&room->words[index], *word, held))
     return false;
   *word = held;
-  if ((pool_mode(pool) & MODE_GUARD) != 0)
-    mempool__canary_set(pool, index);
-  if ((pool_mode(pool) & MODE_ZERO) != 0)
-    memset(geometry_address(&pool->geometry, index), 0, pool->block_size);
+  mempool__care_renew(pool, index);
   return true;
 }
 

@@ -2,7 +2,9 @@
 /* Making and ending pools. */
 #include "pool.h"
 
+#include "annotate.h"
 #include "caches.h"
+#include "debug.h"
 #include "os.h"
 #include "shared.h"
 #include "threads.h"
@@ -16,6 +18,7 @@ struct request {
   struct layout plan;
   size_t block_size;
   uint32_t capacity;
+  uint32_t mode;         /* what isn't said in the options: bits of MODE_* */
   uint32_t cache_count;
   uint32_t cache_blocks; /* that each may hold */
   struct shared_shape shape; /* with MEMPOOL_SHARED: that, instead of the plan */
@@ -53,10 +56,11 @@ static mempool_status read_options(mempool_options *options, const mempool_optio
 }
 
 /* Caches are for pools that threads share, and that ask for nothing to be done besides. */
-static bool wants_caches(uint32_t flags)
+static bool wants_caches(const struct request *request)
 {
-  return (flags & (MEMPOOL_SINGLE_THREADED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD |
-                   MEMPOOL_COUNTERS)) == 0;
+  return request->mode == 0 &&
+         (request->options.flags & (MEMPOOL_SINGLE_THREADED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO |
+                                    MEMPOOL_GUARD | MEMPOOL_COUNTERS | MEMPOOL_POISON | MEMPOOL_CHECK)) == 0;
 }
 
 /*
@@ -69,7 +73,7 @@ static void plan_caches(struct request *request, size_t capacity)
   enum { LEAST_BLOCKS = 4, MOST_BLOCKS = 128, LEAST_CACHES = 8 };
   size_t blocks = request->options.cache_blocks;
   size_t count;
-  if (!wants_caches(request->options.flags) || capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
+  if (!wants_caches(request) || capacity == 0 || capacity > GEOMETRY_MAX_CAPACITY)
     return;
   if (blocks == 0) {
     blocks = capacity / 16;
@@ -95,8 +99,26 @@ static bool is_shared(const struct request *request)
   return ATOMICS_LOCK_FREE && (request->options.flags & MEMPOOL_SHARED) != 0;
 }
 
+/*
+ * What isn't the caller's wish: the environment's, and that tools watch.  Of
+ * blocks that processes share no tool is told who may touch them: that may have
+ * been agreed on elsewhere.
+ */
+static void add_aids(struct request *request)
+{
+  struct debug debug = mempool__debug_asked();
+  request->options.flags |= debug.flags;
+  if (debug.reports || (request->options.flags & MEMPOOL_CHECK) != 0)
+    request->mode |= MODE_REPORT;
+  if (!debug.hides && !is_shared(request) && mempool__annotate_sees_memory())
+    request->mode |= MODE_MEMORY;
+  if (!debug.hides && mempool__annotate_sees_threads())
+    request->mode |= MODE_THREADS;
+}
+
+/* With `aids`, which may need room behind each block. */
 static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
-                                   const mempool_options *options)
+                                   const mempool_options *options, bool aids)
 {
   mempool_status status;
   memset(request, 0, sizeof *request);
@@ -105,10 +127,13 @@ static mempool_status read_request(struct request *request, size_t block_size, s
     return status;
   if (!OS_HAS_THREADS && (request->options.flags & MEMPOOL_SHARED) == 0)
     request->options.flags |= MEMPOOL_SINGLE_THREADED;
+  if (aids)
+    add_aids(request);
   plan_caches(request, capacity);
   status = mempool__layout_plan(&request->plan, sizeof(mempool) + request->cache_count * sizeof(struct cache),
                                 block_size, capacity, request->options.alignment,
-                                (request->options.flags & MEMPOOL_GUARD) != 0);
+                                (request->options.flags & MEMPOOL_GUARD) != 0 ||
+                                  (request->mode & MODE_MEMORY) != 0);
   if (status != MEMPOOL_OK)
     return status;
   if (is_shared(request))
@@ -123,9 +148,10 @@ static mempool_status read_request(struct request *request, size_t block_size, s
   return MEMPOOL_OK;
 }
 
-static uint32_t mode_of(uint32_t flags, bool callers_memory)
+static uint32_t mode_of(const struct request *request, bool callers_memory)
 {
-  uint32_t mode = 0;
+  uint32_t flags = request->options.flags;
+  uint32_t mode = request->mode;
   if ((flags & MEMPOOL_SINGLE_THREADED) == 0)
     mode |= MODE_LOCKED;
   if ((flags & MEMPOOL_COUNTERS) != 0)
@@ -134,6 +160,10 @@ static uint32_t mode_of(uint32_t flags, bool callers_memory)
     mode |= MODE_GUARD;
   if ((flags & MEMPOOL_ZERO) != 0)
     mode |= callers_memory ? MODE_ZERO | MODE_ZERO_FIRST : MODE_ZERO;
+  if ((flags & MEMPOOL_POISON) != 0)
+    mode |= MODE_POISON;
+  if ((flags & MEMPOOL_CHECK) != 0)
+    mode |= MODE_CHECK | MODE_REPORT;
   return mode;
 }
 
@@ -150,13 +180,15 @@ static mempool *lay(const struct request *request, unsigned char *front, void *b
   pool->flags = request->options.flags;
   if (request->options.name != NULL)
     strncpy(pool->name, request->options.name, NAME_BYTES - 1);
-  store_relaxed_u32(&pool->mode, mode_of(pool->flags, callers_memory));
+  store_relaxed_u32(&pool->mode, mode_of(request, callers_memory));
   pool->depot = pool_mode(pool) == 0 ? &pool->shortcut : &pool->behind;
   pool->depot->slots = (void **)(void *)(front + plan->slots);
   pool->depot->places = (atomic_u32 *)(void *)(front + plan->places);
   if (request->cache_count > 0)
     mempool__caches_init(pool, (struct cache_slot *)(void *)(front + plan->further), request->cache_count,
                          request->cache_blocks);
+  if ((pool_mode(pool) & MODE_MEMORY) != 0)
+    mempool__annotate_begin(pool, base, plan->area_bytes);
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
     mempool__threads_add(pool);
   return pool;
@@ -253,7 +285,7 @@ mempool_status mempool_create(mempool **pool, size_t block_size, size_t capacity
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
-  status = read_request(&request, block_size, capacity, options);
+  status = read_request(&request, block_size, capacity, options, true);
   if (status != MEMPOOL_OK)
     return status;
   if (is_shared(&request))
@@ -278,12 +310,17 @@ static size_t bytes_anywhere(const struct layout *plan)
   return plan->front_bytes + plan->area_bytes + (GEOMETRY_CACHE_LINE - 1) + (plan->alignment - 1);
 }
 
+static size_t bytes_of(const struct request *request)
+{
+  return is_shared(request) ? mempool__shared_bytes(&request->shape) : bytes_anywhere(&request->plan);
+}
+
 size_t mempool_required_size(size_t block_size, size_t capacity, const mempool_options *options)
 {
   struct request request;
-  if (read_request(&request, block_size, capacity, options) != MEMPOOL_OK)
+  if (read_request(&request, block_size, capacity, options, true) != MEMPOOL_OK)
     return 0;
-  return is_shared(&request) ? mempool__shared_bytes(&request.shape) : bytes_anywhere(&request.plan);
+  return bytes_of(&request);
 }
 
 mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t block_size, size_t capacity,
@@ -296,7 +333,9 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
-  status = read_request(&request, block_size, capacity, options);
+  status = read_request(&request, block_size, capacity, options, true);
+  if (status == MEMPOOL_OK && size < bytes_of(&request)) /* a program whose memory was measured without aids */
+    status = read_request(&request, block_size, capacity, options, false);
   if (status != MEMPOOL_OK)
     return status;
   if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
@@ -341,12 +380,15 @@ void mempool_destroy(mempool *pool)
 {
   if (pool == NULL)
     return;
+  mempool__debug_last_look(pool);
   if (pool_is_shared(pool)) {
     mempool__shared_destroy(pool);
     return;
   }
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
     mempool__threads_remove(pool);
+  if ((pool_mode(pool) & MODE_MEMORY) != 0)
+    mempool__annotate_end(pool, geometry_address(&pool->geometry, 0), pool->geometry.stride * pool->geometry.capacity);
   if (pool->mapping != NULL)
     mempool__os_unmap(pool->mapping, pool->mapping_bytes);
 }

@@ -31,12 +31,20 @@ enum {
   MODE_ZERO = 16,       /* wipe at free */
   MODE_ZERO_FIRST = 32, /* and at the first handing out: the memory was the caller's */
   MODE_SHARED = 64,     /* all else is in the room */
-  MODE_AT_FREE = MODE_GUARD | MODE_ZERO /* something to do with a block that is being freed */
+  MODE_POISON = 128,    /* look free blocks over before they are handed out again */
+  MODE_REPORT = 256,    /* say on standard error what is wrong */
+  MODE_CHECK = 512,     /* look the pool over when it is destroyed */
+  MODE_MEMORY = 1024,   /* a tool watches who touches which block */
+  MODE_THREADS = 2048,  /* and one, which thread has it after which */
+  /* Something to do with a block that is being freed, or was taken. */
+  MODE_AT_FREE = MODE_GUARD | MODE_ZERO | MODE_POISON | MODE_REPORT | MODE_MEMORY | MODE_THREADS,
+  MODE_AT_ALLOC = MODE_ZERO_FIRST | MODE_POISON | MODE_MEMORY | MODE_THREADS
 };
 
 #define POOL_KNOWN_FLAGS                                                                                         \
   (MEMPOOL_SINGLE_THREADED | MEMPOOL_SHARED | MEMPOOL_NO_CACHE | MEMPOOL_STRICT | MEMPOOL_ZERO | MEMPOOL_GUARD | \
-   MEMPOOL_PREFAULT | MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY | MEMPOOL_COUNTERS)
+   MEMPOOL_PREFAULT | MEMPOOL_HUGE_PAGES | MEMPOOL_HUGE_PAGES_ONLY | MEMPOOL_COUNTERS | MEMPOOL_POISON |       \
+   MEMPOOL_CHECK)
 
 enum { NAME_BYTES = 32 };
 
@@ -64,6 +72,7 @@ struct mempool {
   uint64_t alloc_count;
   uint64_t refused_frees;
   uint64_t failed_allocs;
+  uint64_t damaged_blocks;
   struct bundles bundles;
   uint32_t open_caches; /* how many gates are open */
   uint32_t patience;    /* how often more the long way is gone before any may be */
@@ -122,9 +131,5 @@ static inline mempool *pool_writable(const mempool *pool)
 {
   return (mempool *)(uintptr_t)pool;
 }
-
-/* The canary of the block with an index: set it, or tell whether it is whole. */
-void mempool__canary_set(const mempool *pool, uintptr_t index);
-bool mempool__canary_whole(const mempool *pool, uintptr_t index);
 
 #endif /* MEMPOOL_POOL_H */

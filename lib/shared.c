@@ -4,6 +4,8 @@
 
 #if ATOMICS_LOCK_FREE
 
+#include "care.h"
+#include "debug.h"
 #include "os.h"
 
 #include <string.h>
@@ -419,12 +421,11 @@ static void make_ready(mempool *pool, uint32_t index)
 {
   struct room *room = pool->room;
   uint32_t word = load_relaxed_u32(&room->words[index]);
-  if ((word & WORD_GENERATION) == WORD_STEP) { /* taken for the first time, or so long ago that it doesn't matter */
-    if ((pool_mode(pool) & MODE_GUARD) != 0)
-      mempool__canary_set(pool, index);
-    if ((pool_mode(pool) & MODE_ZERO_FIRST) != 0)
-      memset(geometry_address(&pool->geometry, index), 0, pool->block_size);
-  }
+  bool first = (word & WORD_GENERATION) == WORD_STEP; /* or so long ago that it doesn't matter */
+  if (first)
+    mempool__care_begin(pool, index);
+  if (!mempool__care_taken(pool, index, first))
+    add_relaxed_u64(&room->header->damaged_blocks, 1);
   /* Release, pairs with whoever looks at the canary of a live block.  Fails if somebody recovered us. */
   (void)compare_exchange_acq_rel_u32(&room->words[index], word, (word & ~(uint32_t)WORD_CONDITION) | WORD_LIVE);
 }
@@ -570,22 +571,12 @@ static bool free_outside(struct room *room, uint32_t index, uint32_t word)
   return freed;
 }
 
-static mempool_status refuse(struct room *room, mempool_status status)
+static mempool_status refuse(mempool *pool, const void *block, mempool_status status)
 {
+  struct room *room = pool->room;
   add_relaxed_u64(&room->header->refused_frees, 1);
-  return status;
-}
-
-/* Looks a block over that is being freed, and is held in this owner's name meanwhile. */
-static mempool_status look_over(mempool *pool, uint32_t index)
-{
-  mempool_status status = MEMPOOL_OK;
-  if ((pool_mode(pool) & MODE_GUARD) != 0 && !mempool__canary_whole(pool, index)) {
-    status = MEMPOOL_E_CORRUPTED;
-    mempool__canary_set(pool, index);
-  }
-  if ((pool_mode(pool) & MODE_ZERO) != 0)
-    memset(geometry_address(&pool->geometry, index), 0, pool->block_size);
+  if (!room_is_plain(room))
+    mempool__debug_say_refused(pool, block, status);
   return status;
 }
 
@@ -618,19 +609,22 @@ static __attribute__((noinline)) mempool_status free_long(mempool *pool, void *b
   if (block == NULL)
     return MEMPOOL_OK;
   if (index >= room->capacity)
-    return refuse(room, MEMPOOL_E_FOREIGN_BLOCK);
+    return refuse(pool, block, MEMPOOL_E_FOREIGN_BLOCK);
   word = load_relaxed_u32(&room->words[index]);
   if (word_condition(word) != WORD_LIVE)
-    return refuse(room, MEMPOOL_E_DOUBLE_FREE);
+    return refuse(pool, block, MEMPOOL_E_DOUBLE_FREE);
   if (!room_is_plain(room) || word_owner(word) != room->owner) {
     uint32_t held = word_freed(word) | room->owner << WORD_OWNER_SHIFT | WORD_HELD;
     if (!compare_exchange_acq_rel_u32(&room->words[index], word, held))
-      return refuse(room, MEMPOOL_E_DOUBLE_FREE);
+      return refuse(pool, block, MEMPOOL_E_DOUBLE_FREE);
     word = held;
-    status = look_over(pool, (uint32_t)index);
+    if (!room_is_plain(room))
+      status = mempool__care_freed(pool, index);
+    if (status != MEMPOOL_OK)
+      add_relaxed_u64(&room->header->damaged_blocks, 1);
   }
   if (!let_go(room, (uint32_t)index, word))
-    return refuse(room, MEMPOOL_E_DOUBLE_FREE);
+    return refuse(pool, block, MEMPOOL_E_DOUBLE_FREE);
   wake_if_any(room);
   return status;
 }
@@ -649,7 +643,7 @@ mempool_status mempool__shared_free(mempool *pool, void *block)
       state = load_relaxed_u64(&lane->state);
       if (likely((state & LANE_COUNT_MASK) < room->lane_slots)) {
         if (unlikely(!free_inside(room, lane, state, (uint32_t)index, word)))
-          return refuse(room, MEMPOOL_E_DOUBLE_FREE);
+          return refuse(pool, block, MEMPOOL_E_DOUBLE_FREE);
         wake_if_any(room);
         return MEMPOOL_OK;
       }
@@ -692,6 +686,8 @@ static void undo(mempool *pool, void *const *blocks, size_t count)
   size_t i;
   for (i = 0; i < count; i++) {
     uint32_t index = (uint32_t)geometry_index(&pool->geometry, blocks[i]);
+    if (!room_is_plain(room))
+      mempool__care_renew(pool, index);
     (void)let_go(room, index, load_relaxed_u32(&room->words[index]));
   }
   add_relaxed_u64(&room->header->undone, count);

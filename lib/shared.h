@@ -209,7 +209,8 @@ struct shared_header {
   atomic_u64 failed_allocs;
   atomic_u64 refused_frees;
   atomic_u64 settled; /* allocs that were not counted in time; the lowest bit: there may be more (SETTLED_DOUBT) */
-  uint64_t padding4[2];
+  atomic_u64 damaged_blocks;
+  uint64_t padding4;
 };
 
 enum { SETTLED_DOUBT = 1, SETTLED_ONE = 2 };
@@ -319,6 +320,7 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats);
 bool mempool__shared_check(const mempool *pool);
 bool mempool__shared_is_live(const mempool *pool, uint32_t index);
 bool mempool__shared_is_closed(const mempool *pool);
+size_t mempool__shared_held(const mempool *pool); /* by this owner */
 void mempool__shared_dump(const mempool *pool, FILE *stream);
 
 /* Of threads.c: the thread with a slot ends; a child will be forked; this is that child, and has no lanes yet. */

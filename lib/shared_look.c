@@ -4,6 +4,8 @@
 
 #if ATOMICS_LOCK_FREE
 
+#include "care.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -103,6 +105,7 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
   stats->waiting = (size_t)account.waiting;
   stats->refused_frees = load_relaxed_u64(&header->refused_frees);
   stats->failed_allocs = load_relaxed_u64(&header->failed_allocs);
+  stats->damaged_blocks = load_relaxed_u64(&header->damaged_blocks);
   if ((pool_mode(pool) & MODE_COUNTERS) != 0) {
     stats->alloc_count =
       account.allocs + load_relaxed_u64(&header->settled) / SETTLED_ONE - load_relaxed_u64(&header->undone);
@@ -113,6 +116,16 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
 bool mempool__shared_is_live(const mempool *pool, uint32_t index)
 {
   return word_condition(load_acquire_u32(&pool->room->words[index])) == WORD_LIVE;
+}
+
+size_t mempool__shared_held(const mempool *pool)
+{
+  const struct room *room = pool->room;
+  size_t held = 0;
+  uint32_t i;
+  for (i = 0; i < room->capacity; i++)
+    held += word_owner(load_relaxed_u32(&room->words[i])) == room->owner;
+  return held;
 }
 
 /* ---- Checking ---- */
@@ -167,8 +180,8 @@ static bool word_is_sound(const mempool *pool, uint32_t index)
   }
   if (word == 0)
     return true;
-  if (sound && word_condition(word) != WORD_HELD && (pool_mode(pool) & MODE_GUARD) != 0)
-    sound = mempool__canary_whole(pool, index);
+  if (sound && word_condition(word) != WORD_HELD)
+    sound = mempool__care_is_whole(pool, index, word_condition(word) == WORD_FREE);
   if (sound)
     sound = index < fresh;
   /* Somebody may have been at it; then it is not for us to judge. */

@@ -4,6 +4,8 @@
 
 #if ATOMICS_LOCK_FREE
 
+#include "annotate.h"
+#include "debug.h"
 #include "os.h"
 
 #include <string.h>
@@ -275,7 +277,6 @@ static void fill_room(struct room *room, struct shared_header *header, const str
   room->lane_count = shape->lane_count;
   room->lane_slots = shape->lane_slots;
   room->batch = batch_of(shape);
-  room->plain = (shape->flags & (MEMPOOL_GUARD | MEMPOOL_ZERO)) == 0;
   room->owners = (atomic_u64 *)(void *)(base + tables.owners);
   room->outside = (atomic_u32 *)(void *)(base + tables.outside);
   room->max_owners = shape->max_owners;
@@ -286,9 +287,19 @@ static void fill_room(struct room *room, struct shared_header *header, const str
   }
 }
 
+/* The flags are the pool's; who is told of what is found, and which tools watch, is this process's own business. */
 static uint32_t mode_of(const struct shared_shape *shape)
 {
+  struct debug debug = mempool__debug_asked();
   uint32_t mode = MODE_SHARED;
+  if (debug.reports)
+    mode |= MODE_REPORT;
+  if (!debug.hides && mempool__annotate_sees_threads())
+    mode |= MODE_THREADS;
+  if ((shape->flags & MEMPOOL_POISON) != 0)
+    mode |= MODE_POISON;
+  if ((shape->flags & MEMPOOL_CHECK) != 0)
+    mode |= MODE_CHECK | MODE_REPORT;
   if ((shape->flags & MEMPOOL_COUNTERS) != 0)
     mode |= MODE_COUNTERS;
   if ((shape->flags & MEMPOOL_GUARD) != 0)
@@ -313,6 +324,7 @@ static void fill_pool(mempool *pool, struct room *room)
   pool->flags = shape->flags;
   memcpy(pool->name, shape->name, NAME_BYTES - 1);
   store_relaxed_u32(&pool->mode, mode_of(shape));
+  room->plain = (pool_mode(pool) & (MODE_AT_FREE | MODE_AT_ALLOC)) == 0;
 }
 
 mempool_status mempool_attach(mempool **pool, void *memory, size_t size)

@@ -2,11 +2,11 @@
 #include "threads.h"
 
 #include "caches.h"
+#include "care.h"
 #include "os.h"
 #include "shared.h"
 
 #include <pthread.h>
-#include <string.h>
 
 _Thread_local uintptr_t mempool__thread_offset INITIAL_EXEC = THREAD_NEW;
 
@@ -140,18 +140,14 @@ static void after_fork_in_parent(void)
 /* In the child nobody goes on with the frees that others had begun (in pools that wipe or look blocks over). */
 static void finish_frees(mempool *pool)
 {
-  uint32_t mode = pool_mode(pool);
   uint32_t index;
-  if ((mode & MODE_AT_FREE) == 0)
+  if ((pool_mode(pool) & MODE_AT_FREE) == 0)
     return;
   for (index = 0; index < pool->depot->fresh; index++) {
     void *block = geometry_address(&pool->geometry, index);
     if (!depot_is_held(pool->depot, index))
       continue;
-    if ((mode & MODE_GUARD) != 0)
-      mempool__canary_set(pool, index);
-    if ((mode & MODE_ZERO) != 0)
-      memset(block, 0, pool->block_size);
+    mempool__care_renew(pool, index);
     depot_give(pool->depot, block, index);
   }
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Checks what the library takes from elsewhere: no allocator, nothing that
-# ends the process or writes to its standard streams; and that taking and
+# ends the process or formats text but for mempool_dump(); and that taking and
 # freeing blocks needs nothing at all from outside of the library.
 #
 # Environment: top_builddir (the top of the build), MEMPOOL_ARCHIVE (the
@@ -31,6 +31,9 @@ bytes='memset memcpy memmove memcmp bcmp strncpy'
 processes='getpid kill stat stat64 __stat64_time64 __xstat __xstat64 open open64 read close strlen strchr strrchr strcpy strtoul strtoull __isoc23_strtoul
   __isoc23_strtoull
   stpcpy'
+# MEMPOOL_DEBUG, and what is said then; the calls of sanitizers, where a program has some.
+debug='secure_getenv getenv getuid geteuid getgid getegid write strcspn'
+tools='__asan_poison_memory_region __asan_unpoison_memory_region __tsan_acquire __tsan_release __tsan_write_range'
 # mempool_dump(), which writes to the stream that it is given.
 stream='fprintf fiprintf fwrite fputs fputc putc'
 own='mempool__*'
@@ -122,7 +125,7 @@ awk 'FILENAME == ARGV[1] { defined[$1]; next } !($2 in defined)' "$temporary/def
 set -f # patterns stay as they are
 [ "${FOR_EMSCRIPTEN-}" = yes ] || emscripten=
 # shellcheck disable=SC2086 # several patterns
-others "$temporary/imported" $emscripten $pages $clock $futex $threads $conditions $bytes $processes $stream $compilers \
+others "$temporary/imported" $emscripten $pages $clock $futex $threads $conditions $bytes $processes $debug $tools $stream $compilers \
   >"$temporary/wrong"
 [ -s "$temporary/imported" ] || echo "nothing found in the archive" >>"$temporary/wrong"
 report "$every" "$temporary/wrong"

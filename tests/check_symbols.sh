@@ -234,8 +234,9 @@ sed -e 's|/\*.*\*/||' -e '/^ \*/d' -e '/^\/\*/d' "$header" | tr -c 'A-Z_a-z0-9' 
   sed -n '/^MEMPOOL_[A-Z_]*$/p' | sed -e '/^MEMPOOL_API$/d' -e '/^MEMPOOL_H$/d' | sort -u >"$temporary/constants"
 cat "$srcdir"/man/*.3 "$overview" | tr -c 'A-Z_a-z0-9' '\n' |
   sed -n '/^MEMPOOL_[A-Z_]*$/p' | sort -u >"$temporary/mentioned"
-# A page's title is its name in capitals.
-sed -n 's/^\.Dt \([A-Z_]*\) 3$/\1/p' "$srcdir"/man/*.3 >"$temporary/titles"
+# A page's title is its name in capitals; and there are variables of the environment.
+sed -n -e 's/^\.Dt \([A-Z_]*\) 3$/\1/p' -e 's/^\.Ev \(MEMPOOL_[A-Z]*\)$/\1/p' "$srcdir"/man/*.3 "$overview" |
+  grep -v -x -F -f "$temporary/constants" >"$temporary/titles"
 grep -v -x -F -f "$temporary/titles" "$temporary/mentioned" >"$temporary/named"
 compare "the manual knows the constants of the header and no others" \
   "$temporary/constants" "the header" "$temporary/named" "the manual"

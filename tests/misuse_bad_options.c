@@ -17,7 +17,7 @@ int main(void)
 {
   const size_t size = sizeof(mempool_options);
   mempool *pool;
-  if (!refused(0, 0, 0, MEMPOOL_E_INVALID_ARGUMENT) || !refused(size, 0x400, 0, MEMPOOL_E_INVALID_ARGUMENT) ||
+  if (!refused(0, 0, 0, MEMPOOL_E_INVALID_ARGUMENT) || !refused(size, 0x1000, 0, MEMPOOL_E_INVALID_ARGUMENT) ||
       !refused(size, 0x80000000u, 0, MEMPOOL_E_INVALID_ARGUMENT) || !refused(size, 0, 3, MEMPOOL_E_INVALID_ARGUMENT) ||
       !refused(size, 0, (size_t)1 << 22, MEMPOOL_E_INVALID_ARGUMENT))
     return 1;

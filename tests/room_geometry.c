@@ -32,6 +32,11 @@ static size_t natural_alignment(size_t stride)
 }
 
 /* Lays blocks that are a stride apart, if the layout allows such; no object need be at base. */
+static uintptr_t base_of(const struct geometry *geometry)
+{
+  return (uintptr_t)geometry_address(geometry, 0);
+}
+
 static bool lay(struct geometry *geometry, size_t stride, uint32_t capacity, uintptr_t base)
 {
   struct layout plan;
@@ -40,6 +45,7 @@ static bool lay(struct geometry *geometry, size_t stride, uint32_t capacity, uin
     return false;
   CU_ASSERT_EQUAL(plan.stride, stride);
   mempool__geometry_init(geometry, &plan, capacity, (void *)base);
+  CU_ASSERT_EQUAL(base_of(geometry), base);
   return true;
 }
 
@@ -48,8 +54,8 @@ static bool agrees(const struct geometry *geometry, uintptr_t address)
 {
   static unsigned printed;
   uintptr_t found = geometry_index(geometry, (void *)address);
-  uintptr_t offset = address - geometry->base;
-  bool inside = address >= geometry->base && offset / geometry->stride < geometry->capacity;
+  uintptr_t offset = address - base_of(geometry);
+  bool inside = address >= base_of(geometry) && offset / geometry->stride < geometry->capacity;
   bool right;
   if (inside && offset % geometry->stride == 0)
     right = found == offset / geometry->stride;
@@ -57,7 +63,7 @@ static bool agrees(const struct geometry *geometry, uintptr_t address)
     right = found >= geometry->capacity;
   if (!right && printed++ < 10)
     printf("# stride %zu, base 0x%" PRIxPTR ", address 0x%" PRIxPTR ": index 0x%" PRIxPTR "\n", geometry->stride,
-           geometry->base, address, found);
+           base_of(geometry), address, found);
   return right;
 }
 
@@ -70,10 +76,10 @@ static size_t disagreements_at_extremes(const struct geometry *geometry)
     uintptr_t near;
     for (near = 0; near < 5; near++) {
       bad += !agrees(geometry, marks[i] - 2 + near);
-      bad += !agrees(geometry, geometry->base + marks[i] - 2 + near);
+      bad += !agrees(geometry, base_of(geometry) + marks[i] - 2 + near);
       /* A multiple of the stride that lies before the area by as much. */
-      bad += !agrees(geometry, geometry->base - (near + 1) * geometry->stride);
-      bad += !agrees(geometry, geometry->base - (marks[i] / geometry->stride - near) * geometry->stride);
+      bad += !agrees(geometry, base_of(geometry) - (near + 1) * geometry->stride);
+      bad += !agrees(geometry, base_of(geometry) - (marks[i] / geometry->stride - near) * geometry->stride);
     }
   }
   return bad;
@@ -131,7 +137,7 @@ static void test_geometry_index_random_and_extreme_addresses_as_by_division(void
 static size_t disagreements_around_blocks(const struct geometry *geometry, uint64_t *random)
 {
   size_t stride = geometry->stride, alignment = natural_alignment(stride), odd = stride / alignment;
-  uintptr_t block = geometry->base - 2 * stride;
+  uintptr_t block = base_of(geometry) - 2 * stride;
   size_t bad = 0, i, k;
   for (i = 0; i < (size_t)geometry->capacity + 4; i++, block += stride) {
     const size_t aside[] = { 0, 1, 2, 7, odd, alignment, alignment / 2, stride / 2, stride / 3, stride - 1 };
@@ -193,11 +199,11 @@ static void test_geometry_index_largest_areas_as_by_division(void)
         continue;
       laid++;
       for (k = 0; k < 4; k++) {
-        uintptr_t last = geometry.base + (capacity - (k < capacity ? k : 0)) * geometry.stride;
+        uintptr_t last = base_of(&geometry) + (capacity - (k < capacity ? k : 0)) * geometry.stride;
         bad += !agrees(&geometry, last);
         bad += !agrees(&geometry, last - 1);
         bad += !agrees(&geometry, last + 1);
-        bad += !agrees(&geometry, geometry.base + geometry.stride * (test_random(&random) % capacity));
+        bad += !agrees(&geometry, base_of(&geometry) + geometry.stride * (test_random(&random) % capacity));
       }
       bad += disagreements_at_extremes(&geometry);
       bad += disagreements_at_random(&geometry, &random, 100);
@@ -225,7 +231,7 @@ static void test_geometry_address_each_index_inverse_of_index(void)
         bad += geometry_index(&geometry, geometry_address(&geometry, i % capacities[c])) != i % capacities[c];
         bad += geometry_index(&geometry, geometry_address(&geometry, from_end)) != from_end;
         bad += geometry_index(&geometry, geometry_address(&geometry, any)) != any;
-        bad += (uintptr_t)geometry_address(&geometry, any) != geometry.base + (uintptr_t)any * stride;
+        bad += (uintptr_t)geometry_address(&geometry, any) != base_of(&geometry) + (uintptr_t)any * stride;
       }
     }
   }

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define KNOWN_FLAGS 0x03ffu
+#define KNOWN_FLAGS 0x0fffu
 #define MAX_CAPACITY 4294967294u
 
 /* What *pool holds before a call that has to store NULL there. */

@@ -15,7 +15,7 @@ flags="-std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wpedantic -Wshadow -Wconvers
   -Wmissing-prototypes -Wno-missing-field-initializers -Werror -include $here/atomics.h -I$here -I$here/../../include -I$lib"
 # shellcheck disable=SC2086
 {
-  for source in blocks caches geometry hints inspect lock owners pool shared shared_look shared_make waiters; do
+  for source in annotate blocks caches care debug geometry hints inspect lock owners pool shared shared_look shared_make status waiters; do
     ${CC:-gcc} $flags -fsanitize=thread -c "$lib/$source.c" -o "$objects/$source.o"
   done
   ${CC:-gcc} $flags -fsanitize=thread -c "$here/statics.c" -o "$objects/statics.o"

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program for tests/check_tools.sh, which runs it under tools that watch: does
+ * one thing wrong, or, as "orderly", nothing.
+ *
+ *     watched CASE
+ */
+#include <mempool.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_SIZE 64 /* as large as its alignment, so that blocks would lie wall to wall */
+#define CAPACITY 8
+
+static mempool *make(size_t capacity)
+{
+  mempool *pool = NULL;
+  if (mempool_create(&pool, BLOCK_SIZE, capacity, NULL) != MEMPOOL_OK)
+    exit(3);
+  return pool;
+}
+
+static unsigned char *take(mempool *pool)
+{
+  unsigned char *block = mempool_alloc(pool);
+  if (block == NULL)
+    exit(3);
+  return block;
+}
+
+static void expect(int condition)
+{
+  if (!condition)
+    exit(3);
+}
+
+static volatile unsigned char seen;
+
+/* ---- Nothing wrong ---- */
+
+static int sum_of(void *block, uint32_t index, void *sum)
+{
+  *(unsigned *)sum += *(unsigned char *)block + index;
+  return 0;
+}
+
+/* Every way to get a block and to give it back. */
+static void use(mempool *pool)
+{
+  void *blocks[CAPACITY];
+  unsigned sum = 0;
+  uint32_t i;
+  expect(mempool_alloc_bulk(pool, blocks, 3) == MEMPOOL_OK);
+  expect(mempool_alloc_burst(pool, blocks + 3, 3) == 3);
+  expect(mempool_alloc_wait(pool, &blocks[6], -1) == MEMPOOL_OK);
+  blocks[7] = take(pool);
+  for (i = 0; i < CAPACITY; i++)
+    memset(blocks[i], (int)i, BLOCK_SIZE);
+  expect(mempool_foreach(pool, sum_of, &sum) == MEMPOOL_OK && sum != 0);
+  expect(mempool_check(pool) == MEMPOOL_OK);
+  for (i = 0; i < CAPACITY; i++)
+    expect(mempool_block_at(pool, i) != NULL && memcmp(blocks[i], "\0\1\2\3\4\5\6\7" + i, 1) == 0);
+  expect(mempool_alloc(pool) == NULL);
+  expect(mempool_free_bulk(pool, blocks, 5) == MEMPOOL_OK);
+  expect(mempool_free(pool, blocks[5]) == MEMPOOL_OK && mempool_free(pool, blocks[5]) == MEMPOOL_E_DOUBLE_FREE);
+  expect(mempool_free_bulk(pool, blocks + 6, 2) == MEMPOOL_OK);
+  expect(mempool_check(pool) == MEMPOOL_OK);
+}
+
+static void be_orderly(uint32_t flags)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool = NULL;
+  unsigned char *memory;
+  size_t size, i;
+  options.flags = flags;
+  expect(mempool_create(&pool, BLOCK_SIZE, CAPACITY, &options) == MEMPOOL_OK);
+  use(pool);
+  use(pool);
+  mempool_destroy(pool);
+  size = mempool_required_size(BLOCK_SIZE - 3, CAPACITY, &options);
+  memory = malloc(size);
+  expect(memory != NULL);
+  memset(memory, 1, size);
+  for (i = 0; i < 2; i++) { /* in the same place again, without the end of the first */
+    expect(mempool_init(&pool, memory, size, BLOCK_SIZE - 3, CAPACITY, &options) == MEMPOOL_OK);
+    seen = *take(pool); /* of a block that was never out, what was there is there still */
+  }
+  mempool_destroy(pool);
+  memset(memory, 2, size);
+  free(memory);
+}
+
+static void orderly(void)
+{
+  static const uint32_t flags[] = { 0, MEMPOOL_SINGLE_THREADED, MEMPOOL_ZERO, MEMPOOL_GUARD, MEMPOOL_POISON,
+                                    MEMPOOL_GUARD | MEMPOOL_POISON | MEMPOOL_ZERO, MEMPOOL_STRICT, MEMPOOL_SHARED,
+                                    MEMPOOL_SHARED | MEMPOOL_GUARD | MEMPOOL_POISON };
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  size_t i;
+  for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+    options.flags = flags[i];
+    if (mempool_required_size(BLOCK_SIZE, 1, &options) != 0) /* there may be no shared pools here */
+      be_orderly(flags[i]);
+  }
+}
+
+/* A block goes from one thread to another by nothing but the pool. */
+static void *take_and_write(void *arg)
+{
+  mempool *pool = arg;
+  int i;
+  for (i = 0; i < 100; i++) {
+    unsigned char *block;
+    while ((block = mempool_alloc(pool)) == NULL)
+      sched_yield();
+    block[i % BLOCK_SIZE] = (unsigned char)(block[i % BLOCK_SIZE] + 1);
+    expect(mempool_free(pool, block) == MEMPOOL_OK);
+  }
+  return NULL;
+}
+
+static void hand_over(uint32_t flags)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool = NULL;
+  pthread_t other;
+  options.flags = flags | MEMPOOL_ZERO; /* nothing in it is read before it was written */
+  if (mempool_required_size(BLOCK_SIZE, 1, &options) == 0)
+    return; /* no shared pools here */
+  expect(mempool_create(&pool, BLOCK_SIZE, 1, &options) == MEMPOOL_OK);
+  expect(pthread_create(&other, NULL, take_and_write, pool) == 0);
+  take_and_write(pool);
+  pthread_join(other, NULL);
+  mempool_destroy(pool);
+}
+
+static void handed_over(void)
+{
+  hand_over(0);
+  hand_over(MEMPOOL_SHARED);
+}
+
+/* ---- Wrong ---- */
+
+static void use_after_free(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool);
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  block[5] = 1;
+}
+
+/* Which the library sees by itself. */
+static void free_twice(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool);
+  expect(mempool_free(pool, block) == MEMPOOL_OK && mempool_free(pool, block) == MEMPOOL_E_DOUBLE_FREE);
+}
+
+static void read_after_free(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool);
+  memset(block, 1, BLOCK_SIZE);
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  seen = block[BLOCK_SIZE - 1];
+}
+
+/* Into the next block, or what lies before it, with both of them in use. */
+static void overrun(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool), *next = take(pool);
+  (next > block ? block : next)[BLOCK_SIZE] = 1;
+}
+
+static void never_taken(void)
+{
+  mempool *pool = make(CAPACITY);
+  seen = *(unsigned char *)mempool_block_at(pool, 3);
+}
+
+static void uninitialised(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool);
+  memset(block, 1, BLOCK_SIZE);
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  if (take(pool)[3] == 1) /* of another life */
+    puts("seen");
+}
+
+static mempool *volatile kept;
+static void *volatile also_kept;
+
+/* Memcheck 3.19 looks for no leak in a program that has nothing of malloc()'s. */
+static void leak(void)
+{
+  also_kept = malloc(1);
+  kept = make(CAPACITY);
+  seen = *take(kept);
+}
+
+static _Atomic(unsigned char *) told;
+
+static void *free_and_tell(void *arg)
+{
+  mempool *pool = arg;
+  unsigned char *block = take(pool);
+  block[0] = 1;
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  atomic_store_explicit(&told, block, memory_order_relaxed);
+  return NULL;
+}
+
+/* By a thread that has no business with it. */
+static void use_after_free_by_another(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block;
+  pthread_t other;
+  expect(pthread_create(&other, NULL, free_and_tell, pool) == 0);
+  while ((block = atomic_load_explicit(&told, memory_order_relaxed)) == NULL)
+    sched_yield();
+  seen = block[BLOCK_SIZE / 2];
+  pthread_join(other, NULL);
+  mempool_destroy(pool);
+}
+
+int main(int argc, char **argv)
+{
+  static const struct {
+    const char *name;
+    void (*run)(void);
+  } cases[] = {
+    { "orderly", orderly },
+    { "handed_over", handed_over },
+    { "use_after_free", use_after_free },
+    { "read_after_free", read_after_free },
+    { "free_twice", free_twice },
+    { "overrun", overrun },
+    { "never_taken", never_taken },
+    { "uninitialised", uninitialised },
+    { "leak", leak },
+    { "use_after_free_by_another", use_after_free_by_another },
+  };
+  size_t i;
+  for (i = 0; argc == 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
+    if (strcmp(argv[1], cases[i].name) == 0) {
+      cases[i].run();
+      return 0;
+    }
+  }
+  return 2;
+}
