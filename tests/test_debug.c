@@ -121,14 +121,14 @@ TEST_OVER(over_poisoned_kinds, test_poison_bulk_in_vain_nothing_found)
 /* What goes to standard error meanwhile; at most one at a time. */
 static struct {
   int real, file;
+  char name[32];
   char text[8192];
 } heard;
 
 static bool listen_to_errors(void)
 {
-  char name[] = "/tmp/mempool-test-XXXXXX";
-  heard.file = mkstemp(name);
-  (void)unlink(name);
+  strcpy(heard.name, "/tmp/mempool-test-XXXXXX");
+  heard.file = mkstemp(heard.name);
   (void)fflush(stderr);
   heard.real = dup(STDERR_FILENO);
   if (heard.file < 0 || heard.real < 0 || dup2(heard.file, STDERR_FILENO) < 0) {
@@ -148,6 +148,7 @@ static const char *what_was_said(void)
   length = read(heard.file, heard.text, sizeof(heard.text) - 1);
   heard.text[length > 0 ? length : 0] = '\0';
   (void)close(heard.file);
+  (void)unlink(heard.name);
   return heard.text;
 }
 
