@@ -8,9 +8,18 @@
 
 #define SENTINEL 0x3C
 
-static const uint32_t varied[] = { MEMPOOL_ZERO, MEMPOOL_GUARD, MEMPOOL_COUNTERS, MEMPOOL_STRICT, MEMPOOL_NO_CACHE };
+static const uint32_t varied[] = { MEMPOOL_ZERO,   MEMPOOL_GUARD,    MEMPOOL_COUNTERS,
+                                   MEMPOOL_STRICT, MEMPOOL_NO_CACHE, MEMPOOL_SHARED };
 
-static void over(void (*body)(const pool_kind *kind), uint32_t demanded, bool single_too)
+/* Whether there are such pools at all: not with both flags, and shared ones not on every platform. */
+static bool can_be(uint32_t flags)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  options.flags = flags;
+  return mempool_required_size(1, 1, &options) != 0;
+}
+
+static void over(void (*body)(const pool_kind *kind), uint32_t demanded, uint32_t excluded)
 {
   unsigned combination;
   size_t i;
@@ -23,7 +32,7 @@ static void over(void (*body)(const pool_kind *kind), uint32_t demanded, bool si
       if ((combination >> (i + 2) & 1u) != 0)
         kind.flags |= varied[i];
     }
-    if ((kind.flags & demanded) != demanded || (!single_too && (kind.flags & MEMPOOL_SINGLE_THREADED) != 0))
+    if ((kind.flags & demanded) != demanded || (kind.flags & excluded) != 0 || !can_be(kind.flags))
       continue;
     body(&kind);
     if (CU_get_number_of_failures() != failures)
@@ -33,22 +42,33 @@ static void over(void (*body)(const pool_kind *kind), uint32_t demanded, bool si
 
 void over_kinds(void (*body)(const pool_kind *kind))
 {
-  over(body, 0, true);
+  over(body, 0, 0);
 }
 
 void over_threaded_kinds(void (*body)(const pool_kind *kind))
 {
-  over(body, 0, false);
+  over(body, 0, MEMPOOL_SINGLE_THREADED);
+}
+
+void over_queueing_kinds(void (*body)(const pool_kind *kind))
+{
+  over(body, 0, MEMPOOL_SINGLE_THREADED | MEMPOOL_SHARED);
 }
 
 void over_guarded_kinds(void (*body)(const pool_kind *kind))
 {
-  over(body, MEMPOOL_GUARD, true);
+  over(body, MEMPOOL_GUARD, 0);
 }
 
 void over_zeroed_kinds(void (*body)(const pool_kind *kind))
 {
-  over(body, MEMPOOL_ZERO, true);
+  over(body, MEMPOOL_ZERO, 0);
+}
+
+size_t order_kept(const pool_kind *kind, size_t count)
+{
+  const uint32_t one_each = MEMPOOL_SHARED | MEMPOOL_NO_CACHE;
+  return (kind->flags & one_each) == one_each && count > 1 ? 1 : count;
 }
 
 mempool *set_up(fixture *f, const pool_kind *kind, size_t block_size, size_t capacity)
@@ -62,6 +82,7 @@ mempool *set_up_aligned(fixture *f, const pool_kind *kind, size_t block_size, si
   mempool_status status;
   options.flags = kind->flags;
   options.alignment = alignment;
+  options.max_owners = 8; /* what it takes in a shared pool is touched by each attachment */
   memset(f, 0, sizeof(*f));
   if (kind->created) {
     status = mempool_create(&f->pool, block_size, capacity, &options);

@@ -22,8 +22,12 @@ typedef struct pool_kind {
 /* Runs body with each combination of the flags that change how a pool works, created and initialised. */
 void over_kinds(void (*body)(const pool_kind *kind));
 
-/* The same without MEMPOOL_SINGLE_THREADED, or with MEMPOOL_GUARD, or with MEMPOOL_ZERO. */
+/*
+ * The same without MEMPOOL_SINGLE_THREADED; where besides threads wait in a queue, which those of shared pools don't;
+ * or with MEMPOOL_GUARD, or with MEMPOOL_ZERO.
+ */
 void over_threaded_kinds(void (*body)(const pool_kind *kind));
+void over_queueing_kinds(void (*body)(const pool_kind *kind));
 void over_guarded_kinds(void (*body)(const pool_kind *kind));
 void over_zeroed_kinds(void (*body)(const pool_kind *kind));
 
@@ -35,6 +39,12 @@ void over_zeroed_kinds(void (*body)(const pool_kind *kind));
     runner(name##_with);                          \
   }                                               \
   static void name##_with(const pool_kind *kind)
+
+/*
+ * How many of the last `count` blocks that one thread freed it gets back in the reverse order: all, except in a shared
+ * pool whose caches hold one block each.
+ */
+size_t order_kept(const pool_kind *kind, size_t count);
 
 /* A pool under test; the memory, and what surrounds it, if the caller provides it. */
 typedef struct fixture {

@@ -44,6 +44,11 @@ static uint64_t seed;
       (m)->failed_line = __LINE__;                 \
   } while (0)
 
+static bool is_shared(const model *m)
+{
+  return (m->kind.flags & MEMPOOL_SHARED) != 0;
+}
+
 static size_t below(model *m, size_t limit)
 {
   return (size_t)(test_random(&m->random) % limit);
@@ -114,11 +119,14 @@ static void taken(model *m, void *block)
   fill(m, block, m->tags[index]);
 }
 
-/* What was freed last is taken first; within one call the order in the array is the pool's affair. */
+/*
+ * What was freed last is taken first; within one call the order in the array is the pool's affair, and so is it in
+ * shared pools, beyond what a cache holds.
+ */
 static void taken_many(model *m, void *const *blocks, size_t many)
 {
   size_t i, j, from_freed = many < m->freed_count ? many : m->freed_count;
-  for (i = 0; i < from_freed; i++) {
+  for (i = 0; i < from_freed && !is_shared(m); i++) {
     void *expected = mempool_block_at(m->pool, m->freed[m->freed_count - 1 - i]);
     for (j = 0; j < many && blocks[j] != expected; j++)
       ;
@@ -411,6 +419,14 @@ static int compare_live(void *block, uint32_t index, void *arg)
   return 0;
 }
 
+/* In this figure a shared pool counts blocks in its caches as used, of which there is one here. */
+static bool peak_is_right(const model *m, size_t peak)
+{
+  enum { MOST_CACHED = 64 };
+  size_t above = is_shared(m) ? MOST_CACHED : 0;
+  return peak >= m->stats.peak_used && peak <= m->stats.peak_used + above && peak <= m->capacity;
+}
+
 static void compare(model *m)
 {
   mempool_stats stats = stats_of(m->pool);
@@ -419,7 +435,7 @@ static void compare(model *m)
   EXPECT(m, stats.capacity == m->stats.capacity);
   EXPECT(m, stats.used == m->stats.used);
   EXPECT(m, stats.available == m->stats.available);
-  EXPECT(m, stats.peak_used == m->stats.peak_used);
+  EXPECT(m, peak_is_right(m, stats.peak_used));
   EXPECT(m, stats.waiting == 0);
   EXPECT(m, stats.refused_frees == m->stats.refused_frees);
   EXPECT(m, stats.failed_allocs == m->stats.failed_allocs);

@@ -128,8 +128,9 @@ TEST_OVER(over_kinds, test_alloc_after_frees_lifo)
   take(pool, blocks, CAPACITY);
   for (i = 0; i < CAPACITY; i++)
     CU_ASSERT_EQUAL(mempool_free(pool, blocks[order[i]]), MEMPOOL_OK);
-  for (i = CAPACITY; i-- > 0;)
+  for (i = CAPACITY; i-- > CAPACITY - order_kept(kind, CAPACITY);)
     CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), blocks[order[i]]);
+  CU_ASSERT_EQUAL(mempool_alloc_burst(pool, blocks, CAPACITY), CAPACITY - order_kept(kind, CAPACITY));
   CU_ASSERT_PTR_NULL(mempool_alloc(pool));
   tear_down(&f);
 }
@@ -398,7 +399,7 @@ TEST_OVER(over_kinds, test_free_twice_after_others_double_free)
     CU_ASSERT_EQUAL(mempool_free(pool, blocks[i]), MEMPOOL_OK);
   for (i = 0; i < CAPACITY; i++)
     expect_refused(pool, blocks[i], MEMPOOL_E_DOUBLE_FREE);
-  for (i = CAPACITY; i-- > 0;)
+  for (i = CAPACITY; i-- > CAPACITY - order_kept(kind, CAPACITY);)
     CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), blocks[i]);
   tear_down(&f);
 }

@@ -154,8 +154,9 @@ TEST_OVER(over_kinds, test_alloc_bulk_after_frees_freed_last)
   CU_ASSERT(distinct_blocks(pool, again, 3));
   for (i = 0; i < 3; i++)
     found += again[i] == blocks[5] || again[i] == blocks[6] || again[i] == blocks[7];
-  CU_ASSERT_EQUAL(found, 3);
-  CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), blocks[4]);
+  CU_ASSERT(found >= order_kept(kind, 3));
+  if (order_kept(kind, 4) == 4)
+    CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), blocks[4]);
   tear_down(&f);
 }
 
@@ -245,7 +246,7 @@ TEST_OVER(over_kinds, test_free_bulk_valid_all_freed)
   CU_ASSERT_EQUAL(stats_of(pool).used, 0);
   CU_ASSERT_EQUAL(stats_of(pool).peak_used, CAPACITY);
   CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
-  for (i = CAPACITY; i-- > 0;)
+  for (i = CAPACITY; i-- > CAPACITY - order_kept(kind, CAPACITY);)
     CU_ASSERT_PTR_EQUAL(mempool_alloc(pool), blocks[i]);
   tear_down(&f);
 }

@@ -218,7 +218,7 @@ TEST_OVER(over_kinds, test_alloc_wait_single_threaded_for_ever_exhausted)
 }
 
 /* Each waits with another time-out, one after the other; the one that began to wait first gets what is freed first. */
-TEST_OVER(over_threaded_kinds, test_alloc_wait_many_waiters_fifo)
+TEST_OVER(over_queueing_kinds, test_alloc_wait_many_waiters_fifo)
 {
   static const int64_t timeouts[] = { -1, INT64_MAX, INT64_MIN, INT64_C(3600000000000), INT64_MAX - 1 };
   void *taken[WAITERS];
@@ -244,7 +244,7 @@ TEST_OVER(over_threaded_kinds, test_alloc_wait_many_waiters_fifo)
 }
 
 /* The waiter may not have run yet: the block is its own all the same. */
-TEST_OVER(over_threaded_kinds, test_free_waiter_first_handed_over)
+TEST_OVER(over_queueing_kinds, test_free_waiter_first_handed_over)
 {
   void *taken[CAPACITY], *none;
   waiter first, second;
@@ -274,7 +274,7 @@ TEST_OVER(over_threaded_kinds, test_free_waiter_first_handed_over)
   tear_down(&f);
 }
 
-TEST_OVER(over_threaded_kinds, test_free_bulk_waiters_served_rest_available)
+TEST_OVER(over_queueing_kinds, test_free_bulk_waiters_served_rest_available)
 {
   void *taken[CAPACITY];
   waiter waiters[2];
@@ -472,7 +472,7 @@ static void test_alloc_wait_cancelled_thread_no_cancellation_point(void)
 }
 
 /* A single wait is counted while it lasts and not afterwards. */
-TEST_OVER(over_threaded_kinds, test_get_stats_waiting_counted)
+TEST_OVER(over_queueing_kinds, test_get_stats_waiting_counted)
 {
   void *taken[2];
   waiter waiters[3];
