@@ -624,7 +624,8 @@ MEMPOOL_API void *mempool_block_at(const mempool *pool, uint32_t index);
  *
  * Threads: a block that another thread takes or frees meanwhile may be
  * visited or not, and may be free by the time that visit sees it.
- * Cost: O(blocks ever handed out); no lock is held while visit runs.
+ * Cost: O(blocks ever handed out), with MEMPOOL_SHARED O(capacity); no lock is
+ * held while visit runs.
  */
 MEMPOOL_API mempool_status mempool_foreach(mempool *pool, mempool_visitor visit, void *arg);
 
