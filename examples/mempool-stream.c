@@ -354,7 +354,8 @@ int main(int argc, char **argv)
     return exit_status;
   if (!is_open(STDIN_FILENO, "standard input", "< FILE") || !is_open(STDOUT_FILENO, "standard output", "> FILE"))
     return EXIT_FAILURE;
-  signal(SIGPIPE, SIG_IGN); /* write() reports it as well, and then we can say so */
+  signal(SIGPIPE, SIG_IGN); /* write() reports these two as well, and then we can say so */
+  signal(SIGXFSZ, SIG_IGN);
 
   pool_options.name = PROGRAM;
   pool_options.flags = MEMPOOL_HUGE_PAGES; /* fewer faults and less searching for pages; where there are none, others do */

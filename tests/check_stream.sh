@@ -475,6 +475,16 @@ test_output_full() {
   done
 }
 
+test_output_over_size_limit() {
+  random_bytes 1000000 >in
+  (
+    ulimit -f 20 2>/dev/null || skip "file sizes can't be limited"
+    stream -b 4096 -n 4 <in >out
+    expect_status 1 $?
+    expect_error 'write standard output, after [0-9]* bytes: File too large'
+  )
+}
+
 test_output_reader_leaves() {
   for jobs in 1 4; do
     {
