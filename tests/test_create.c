@@ -652,6 +652,38 @@ TEST_OVER(over_kinds, test_init_memory_reused_fresh_pool)
   }
 }
 
+/* What libmempool(7) says that caches of so many blocks take; 0 blocks are the default. */
+static size_t bytes_of_caches(size_t capacity, size_t blocks)
+{
+  size_t count;
+  if (blocks == 0)
+    blocks = capacity < 64 ? 0 : capacity / 16 < 128 ? capacity / 16 : 128;
+  if (blocks == 0)
+    return 0;
+  count = capacity / (2 * blocks);
+  count = count < 8 ? 8 : count < 128 ? count : 128;
+  return count * (64 + 16 * blocks) + 4 * 16 * blocks;
+}
+
+static void test_required_size_metadata_no_more_than_documented(void)
+{
+  static const uint32_t flags[] = { 0, MEMPOOL_NO_CACHE, MEMPOOL_SINGLE_THREADED, MEMPOOL_COUNTERS, MEMPOOL_ZERO };
+  static const uint32_t cache_blocks[] = { 0, 1, 4, 64 };
+  const size_t block_size = 64, header = 1024;
+  size_t capacity, f, c;
+  for (capacity = 64; capacity <= 1000000; capacity = capacity * 5 / 4) {
+    for (f = 0; f < COUNT_OF(flags); f++) {
+      for (c = 0; c < COUNT_OF(cache_blocks); c++) {
+        mempool_options options = with_flags(flags[f]);
+        size_t caches = flags[f] == 0 ? bytes_of_caches(capacity, cache_blocks[c]) : 0;
+        options.cache_blocks = cache_blocks[c];
+        CU_ASSERT(mempool_required_size(block_size, capacity, &options) - block_size * capacity <=
+                  header + 12 * capacity + caches);
+      }
+    }
+  }
+}
+
 static void test_required_size_covers_blocks(void)
 {
   size_t s, capacity;
@@ -915,6 +947,7 @@ int main(void)
     TEST(test_init_past_address_space_invalid_argument),
     TEST(test_init_static_and_stack_memory_ok),
     TEST(test_init_memory_reused_fresh_pool),
+    TEST(test_required_size_metadata_no_more_than_documented),
     TEST(test_required_size_covers_blocks),
     TEST(test_create_huge_pages_falls_back),
     TEST(test_create_huge_pages_only_ok_or_no_memory),
