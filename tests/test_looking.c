@@ -524,6 +524,68 @@ static void test_dump_null_stream_nothing(void)
 }
 
 /* Its form may change, but the figures are in it. */
+static bool dump_has(const mempool *pool, const char *words)
+{
+  char *text = dumped(pool);
+  bool has = strstr(text, words) != NULL;
+  free(text);
+  return has;
+}
+
+/* Built for one thread every pool is single-threaded, and its dump begins with that. */
+static void test_dump_no_flag_said_so(void)
+{
+  mempool *pool;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 100, 3, NULL), MEMPOOL_OK);
+  CU_ASSERT(dump_has(pool, " flags: none\n") || dump_has(pool, " flags: single-threaded\n"));
+  mempool_destroy(pool);
+}
+
+static void test_dump_each_flag_named(void)
+{
+  static const struct {
+    uint32_t flags;
+    const char *words;
+  } cases[] = {
+    { MEMPOOL_SINGLE_THREADED, " flags: single-threaded\n" },
+    { MEMPOOL_SHARED, " flags: shared\n" },
+    { MEMPOOL_NO_CACHE, " no-cache\n" },
+    { MEMPOOL_STRICT, " strict\n" },
+    { MEMPOOL_ZERO, " zero\n" },
+    { MEMPOOL_GUARD, " guard\n" },
+    { MEMPOOL_PREFAULT, " prefault\n" },
+    { MEMPOOL_HUGE_PAGES, " huge-pages\n" },
+    { MEMPOOL_COUNTERS, " counters\n" },
+    { MEMPOOL_ZERO | MEMPOOL_COUNTERS, " zero counters\n" },
+  };
+  size_t i;
+  for (i = 0; i < COUNT_OF(cases); i++) {
+    mempool_options options = MEMPOOL_OPTIONS_INIT;
+    mempool *pool;
+    options.flags = cases[i].flags;
+    if (mempool_required_size(100, 3, &options) == 0)
+      continue; /* no shared pools on this platform */
+    CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 100, 3, &options), MEMPOOL_OK);
+    CU_ASSERT(dump_has(pool, cases[i].words));
+    mempool_destroy(pool);
+  }
+}
+
+TEST_OVER(over_kinds, test_dump_alignment_counts_and_closing_written)
+{
+  bool counting = (kind->flags & MEMPOOL_COUNTERS) != 0;
+  fixture f;
+  mempool *pool = set_up_aligned(&f, kind, 700, 5, 256);
+  CU_ASSERT_EQUAL(mempool_free(pool, mempool_alloc(pool)), MEMPOOL_OK);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(pool));
+  CU_ASSERT(dump_has(pool, "stride 768, alignment 256"));
+  CU_ASSERT_EQUAL(dump_has(pool, "blocks allocated 2, freed 1"), counting);
+  CU_ASSERT_FALSE(dump_has(pool, "closed"));
+  mempool_close(pool);
+  CU_ASSERT(dump_has(pool, "; closed\n"));
+  tear_down(&f);
+}
+
 TEST_OVER(over_kinds, test_dump_pool_figures_written)
 {
   static const char *const figures[] = { "1237", "211", "173", "38" };
@@ -614,6 +676,9 @@ int main(void)
     TEST(test_check_any_use_ok),
     TEST(test_dump_null_pool_none),
     TEST(test_dump_null_stream_nothing),
+    TEST(test_dump_no_flag_said_so),
+    TEST(test_dump_each_flag_named),
+    TEST(test_dump_alignment_counts_and_closing_written),
     TEST(test_dump_pool_figures_written),
     TEST(test_strerror_every_status_own_words),
     TEST(test_strerror_unknown_status_words),
