@@ -892,8 +892,11 @@ static int run_contained(int (*body)(void *arg), void *arg)
   if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0)
     return CANT_TELL;
   first = fork();
-  if (first == 0)
-    _exit(body(arg));
+  if (first == 0) {
+    status = body(arg);
+    (void)fflush(stdout);
+    _exit(status);
+  }
   if (first < 0 || waitpid(first, &status, 0) != first || !WIFEXITED(status))
     return 1;
   return WEXITSTATUS(status);
@@ -925,7 +928,7 @@ static int recover_nobody_outside(void *arg)
   scene *s = arg;
   mempool *mine = NULL, *another = NULL;
   size_t recovered = 99;
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)
+  if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)
     return CANT_TELL;
   REQUIRE(mempool_attach(&mine, s->g.memory, s->g.bytes) == MEMPOOL_OK);
   REQUIRE(mempool_recover_dead(mine, &recovered) == MEMPOOL_OK);
