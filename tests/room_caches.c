@@ -427,6 +427,26 @@ static void wait_a_while(mempool *pool)
   CU_ASSERT(tries >= 32 && tries < 10000);
 }
 
+/* What is bundled comes before what was never out, so the peak is what it was. */
+static void test_alloc_burst_bundles_before_fresh(void)
+{
+  void *blocks[MOST_CAPACITY];
+  mempool *pool = make(MOST_CAPACITY, 16, false);
+  size_t count = MOST_CAPACITY / 2, wanted, i;
+  play(0);
+  for (i = 0; i < count; i++)
+    CU_ASSERT_PTR_NOT_NULL_FATAL(blocks[i] = mempool_alloc(pool));
+  for (i = 0; i < count; i++)
+    CU_ASSERT_EQUAL(mempool_free(pool, blocks[i]), MEMPOOL_OK);
+  CU_ASSERT(pool->bundles.count > 0);
+  wanted = pool->depot->count + 1;
+  CU_ASSERT_FATAL(wanted <= count);
+  play(1);
+  CU_ASSERT_EQUAL(mempool_alloc_burst(pool, blocks, wanted), wanted);
+  CU_ASSERT_EQUAL(pool->depot->fresh, count);
+  mempool_destroy(pool);
+}
+
 static void test_caches_after_robbery_shut_for_a_while(void)
 {
   as_player(wait_a_while, 64, 4);
@@ -737,6 +757,7 @@ int main(void)
     TEST(test_caches_random_walk_fenced_always_sound),
     TEST(test_cache_give_never_over_limit),
     TEST(test_alloc_depot_empty_robs_every_cache),
+    TEST(test_alloc_burst_bundles_before_fresh),
     TEST(test_caches_after_robbery_shut_for_a_while),
     TEST(test_caches_thread_waits_stay_shut),
     TEST(test_caches_closed_stay_shut),

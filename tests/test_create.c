@@ -2,6 +2,7 @@
 #include "helpers.h"
 #include "runner.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -811,6 +812,64 @@ static void test_create_prefault_blocks_resident(void)
   }
 }
 
+/* The handle and the tables lie before the blocks. */
+static void test_create_prefault_tables_resident(void)
+{
+  const mempool_options options = with_flags(MEMPOOL_PREFAULT);
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes;
+  mempool *pool;
+  long resident;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 16, 100000, &options), MEMPOOL_OK);
+  bytes = (size_t)((unsigned char *)mempool_block_at(pool, 0) - (unsigned char *)pool);
+  CU_ASSERT(bytes >= 100000 * 12);
+  resident = resident_pages(pool, bytes);
+  if (resident < 0)
+    skip_test("the system doesn't tell which pages are resident");
+  else
+    CU_ASSERT((size_t)resident >= bytes / page);
+  mempool_destroy(pool);
+}
+
+/* What the system was told of the pages around an address: "" if it doesn't say. */
+static const char *advice_about(const void *address)
+{
+  static char line[4096];
+  uintptr_t from, to;
+  bool here = false;
+  FILE *maps = fopen("/proc/self/smaps", "r");
+  while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+    if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+      here = (uintptr_t)address >= from && (uintptr_t)address < to;
+    if (here && strncmp(line, "VmFlags:", 8) == 0)
+      break;
+    line[0] = '\0';
+  }
+  if (maps != NULL)
+    (void)fclose(maps);
+  else
+    line[0] = '\0';
+  return line;
+}
+
+static void test_create_huge_pages_asked_for(void)
+{
+  const mempool_options huge = with_flags(MEMPOOL_HUGE_PAGES), ordinary = with_flags(0);
+  mempool *pool;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 4096, 2000, &huge), MEMPOOL_OK);
+  /* hg: madvise(MADV_HUGEPAGE); ht: mapped so */
+  if (strlen(advice_about(mempool_block_at(pool, 0))) == 0) {
+    skip_test("the system doesn't tell what it was advised");
+    mempool_destroy(pool);
+    return;
+  }
+  CU_ASSERT(strstr(advice_about(mempool_block_at(pool, 0)), " hg") != NULL ||
+            strstr(advice_about(mempool_block_at(pool, 0)), " ht") != NULL);
+  mempool_destroy(pool);
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, 4096, 2000, &ordinary), MEMPOOL_OK);
+  CU_ASSERT_PTR_NULL(strstr(advice_about(mempool_block_at(pool, 0)), " hg"));
+  mempool_destroy(pool);
+}
+
 static void test_create_name_copied(void)
 {
   char name[] = "a-name-that-is-forty-characters-long-xyz", *text = NULL;
@@ -955,6 +1014,8 @@ int main(void)
     TEST(test_init_huge_pages_no_effect),
     TEST(test_create_large_pool_blocks_untouched),
     TEST(test_create_prefault_blocks_resident),
+    TEST(test_create_prefault_tables_resident),
+    TEST(test_create_huge_pages_asked_for),
     TEST(test_create_name_copied),
     TEST(test_create_name_unterminated_first_31_read),
     TEST(test_destroy_many_pools_nothing_held),
