@@ -77,7 +77,16 @@ function code(text,    done, token, blank) {
   constants[$2] = 1
 }
 
+# Both begin as WebAssembly does, or reading them has failed.
+function is_module(hex) {
+  return substr(hex, 1, 8) == "0061736d"
+}
+
 END {
+  if (!is_module(plain) || !is_module(shared)) {
+    print "shorten.awk: plain and shared must be modules of WebAssembly, in hexadecimal" >"/dev/stderr"
+    exit 1
+  }
   print lines[1]
   for (number = 2; number <= NR; number++) {
     sub(/@PLAIN_WASM@/, plain, lines[number])
