@@ -9,36 +9,48 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What the lanes say, one after the other. */
+/* Calls that are under way, or were when somebody died; and who waits. */
+struct presence {
+  uint64_t inside;
+  uint64_t waiting;
+};
+
+static struct presence read_presence(const struct room *room)
+{
+  struct presence presence = { 0, 0 };
+  uint32_t owners = room_owners(room);
+  uint32_t lanes = room_lanes(room);
+  uint32_t i;
+  for (i = 1; i <= owners; i++) {
+    uint32_t outside = load_acquire_u32(room_outside(room, i));
+    presence.inside += outside & OUTSIDE_CALLS;
+    presence.waiting += outside >> OUTSIDE_WAITERS_SHIFT;
+  }
+  for (i = 0; i < lanes; i++) {
+    const struct lane *lane = room_lane(room, i);
+    presence.inside += load_acquire_u32(&lane->busy) != BUSY_NOT;
+    presence.waiting += load_relaxed_u32(&lane->waiting) != 0;
+  }
+  return presence;
+}
+
+/* What was counted, one lane after the other. */
 struct account {
   uint64_t allocs;
   uint64_t frees;
-  uint64_t inside; /* how many calls are under way, or were when somebody died */
-  uint64_t waiting;
 };
 
 static struct account read_account(const struct room *room)
 {
   const struct shared_header *header = room->header;
   struct account account;
-  uint32_t owners = room_owners(room);
   uint32_t lanes = room_lanes(room);
   uint32_t i;
   account.allocs = load_acquire_u64(&header->others.allocs);
   account.frees = load_acquire_u64(&header->others.frees);
-  account.inside = 0;
-  account.waiting = 0;
-  for (i = 1; i <= owners; i++) {
-    uint32_t outside = load_acquire_u32(room_outside(room, i));
-    account.inside += outside & OUTSIDE_CALLS;
-    account.waiting += outside >> OUTSIDE_WAITERS_SHIFT;
-  }
   for (i = 0; i < lanes; i++) {
-    const struct lane *lane = room_lane(room, i);
-    account.allocs += load_acquire_u64(&lane->state) / LANE_ALLOC;
-    account.frees += load_acquire_u64(&lane->frees);
-    account.inside += load_acquire_u32(&lane->busy) != BUSY_NOT;
-    account.waiting += load_relaxed_u32(&lane->waiting) != 0;
+    account.allocs += load_acquire_u64(&room_lane(room, i)->state) / LANE_ALLOC;
+    account.frees += load_acquire_u64(&room_lane(room, i)->frees);
   }
   return account;
 }
@@ -53,19 +65,26 @@ static size_t count_out(const struct room *room)
 }
 
 /*
- * Counts the blocks that are out.  If nobody was inside a call all the while,
- * *still, and *counted is what S4 would say of it.  Who saw a block taken or
- * free, by acquire, sees its taker or freer inside, or its count changed.
+ * Counts the blocks that are out, and *counted is what S4 would say of it;
+ * *still, if the two are of the same takings and frees.  All loads acquire.
+ * Step by step:
+ *
+ * 1. Whose count is in the first account had entered before.  If nobody is
+ *    inside afterwards, it has left, and its block is seen as it left it.
+ * 2. Whose block is seen taken or freed had entered before.  If nobody is
+ *    inside afterwards, it has left, and its count is in the second account.
+ * 3. So if the accounts are the same, they are what the words say.
  */
 static size_t audit(const struct room *room, uint64_t settled, uint64_t callers_inside, bool *still, int64_t *counted)
 {
   struct account before = read_account(room);
+  bool nobody = read_presence(room).inside == callers_inside;
   size_t out = count_out(room);
   struct account after;
   fence_full();
+  nobody = read_presence(room).inside == callers_inside && nobody;
   after = read_account(room);
-  *still = before.inside == callers_inside && after.inside == callers_inside && before.allocs == after.allocs &&
-           before.frees == after.frees;
+  *still = nobody && before.allocs == after.allocs && before.frees == after.frees;
   *counted = (int64_t)(settled / SETTLED_ONE + before.allocs - before.frees);
   return out;
 }
@@ -87,13 +106,11 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
 {
   struct room *room = pool->room;
   const struct shared_header *header = room->header;
-  struct account account;
   uint32_t fresh = load_relaxed_u32(&header->fresh);
   bool doubt;
   int64_t out = mempool__shared_out(room, &doubt);
   if (doubt)
     out = (int64_t)mempool__shared_settle(room, 0);
-  account = read_account(room);
   out = out < 0 ? 0 : out;
   stats->block_size = pool->block_size;
   stats->capacity = room->capacity;
@@ -102,13 +119,13 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats)
   stats->peak_used = fresh < room->capacity ? fresh : room->capacity;
   if (stats->peak_used < stats->used) /* only while somebody writes nonsense */
     stats->peak_used = stats->used;
-  stats->waiting = (size_t)account.waiting;
+  stats->waiting = (size_t)read_presence(room).waiting;
   stats->refused_frees = load_relaxed_u64(&header->refused_frees);
   stats->failed_allocs = load_relaxed_u64(&header->failed_allocs);
   stats->damaged_blocks = load_relaxed_u64(&header->damaged_blocks);
   if ((pool_mode(pool) & MODE_COUNTERS) != 0) {
-    stats->alloc_count =
-      account.allocs + load_relaxed_u64(&header->settled) / SETTLED_ONE - load_relaxed_u64(&header->undone);
+    stats->alloc_count = read_account(room).allocs + load_relaxed_u64(&header->settled) / SETTLED_ONE -
+                         load_relaxed_u64(&header->undone);
     stats->free_count = stats->alloc_count - stats->used;
   }
 }
@@ -162,8 +179,9 @@ static bool lanes_are_sound(const struct room *room)
 static bool word_is_sound(const mempool *pool, uint32_t index)
 {
   const struct room *room = pool->room;
-  uint32_t fresh = load_acquire_u32(&room->header->fresh);
+  /* Acquire: who sees a block taken sees that it isn't fresh. */
   uint32_t word = load_acquire_u32(&room->words[index]);
+  uint32_t fresh = load_relaxed_u32(&room->header->fresh);
   uint32_t owner = word_owner(word);
   bool sound;
   switch (word_condition(word)) {

@@ -195,6 +195,12 @@ fault 'shared: two recover one owner' owners.c \
   'shared: attach against 2 recoveries, at most 2 preemptions'
 fault "shared: a number is free before its owner's blocks are" owners.c \
   '/^static bool recover_one/,/^}/{/(void)compare_exchange_acq_rel_u64(slot, mine, next);/d;s/^  \*back += walk/  (void)compare_exchange_acq_rel_u64(slot, mine, next);\n&/;}'
+fault 'shared: an audit looks who is inside before it sums first' shared_look.c \
+  '/^static size_t audit/,/^}/{/^  bool nobody/d;s/^  struct account before.*/  bool nobody = read_presence(room).inside == callers_inside;\n&/;}'
+fault 'shared: an audit looks who is inside after it sums last' shared_look.c \
+  '/^static size_t audit/,/^}/{/^  after = /d;s/^  fence_full();/&\n  after = read_account(room);/;}'
+fault 'shared: a check reads what is fresh before the word' shared_look.c \
+  '/^static bool word_is_sound/,/^}/{/uint32_t fresh = /d;s/^  uint32_t word = .*/  uint32_t fresh = load_relaxed_u32(\&room->header->fresh);\n&/;}'
 
 # ---- What makes no difference ----
 

@@ -2,6 +2,8 @@
 /* Scenarios of pools that processes share; each thread is a process, and may be killed. */
 #include "shared_scenarios.h"
 
+#include "model.h"
+#include "shared.h"
 #include "world.h"
 
 #define POOL(name, capacity, threads)                                         \
@@ -295,6 +297,63 @@ static void handler_and_death(unsigned self)
     pair(self);
 }
 
+/* There may be something that nobody counted; there isn't. */
+static void up_2_on_2_in_doubt(void)
+{
+  up_2_on_2();
+  or_acq_rel_u64(&world->pool->room->header->settled, SETTLED_DOUBT);
+}
+
+/* The lanes that nobody uses are looked at as well, but nothing changes there. */
+static void ignore_lanes_from(uint32_t first)
+{
+  struct room *room = world->pool->room;
+  uint32_t i;
+  for (i = first; i < room->lane_count; i++) {
+    model_ignore(&room_lane(room, i)->owner);
+    model_ignore(&room_lane(room, i)->state);
+    model_ignore(&room_lane(room, i)->waiting);
+  }
+}
+
+static void up_2_on_2_checked(void)
+{
+  up_2_on_2();
+  ignore_lanes_from(2);
+}
+
+static void up_2_on_2_cold_checked(void)
+{
+  world_init_shared_cold(2, 2);
+  world_never_closed();
+  ignore_lanes_from(1);
+}
+
+static void check_against_pair(unsigned self)
+{
+  if (self > 0) {
+    pair(self);
+    return;
+  }
+  search_yield();
+  search_skip_yield();
+  expect(mempool_check(world->pools[0]) == MEMPOOL_OK, "mempool_check() finds fault with others' work");
+  search_settle();
+}
+
+static void settle_against_pair(unsigned self)
+{
+  mempool_stats stats = MEMPOOL_STATS_INIT;
+  if (self > 0) {
+    pair(self);
+    return;
+  }
+  search_yield();
+  search_skip_yield();
+  expect(mempool_get_stats(world->pools[0], &stats) == MEMPOOL_OK, "no figures");
+  search_settle();
+}
+
 #define PLAIN .threads = 3, .body = pair, .finish = world_finish_shared, .weak = true, .switches = -1
 
 const struct scenario shared_scenarios[] = {
@@ -312,6 +371,12 @@ const struct scenario shared_scenarios[] = {
     .died = world_died },
   { .name = "shared: racing double free", .threads = 2, .set_up = up_2_on_2, .body = racing_frees,
     .finish = one_free_won, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: check against a pair", .threads = 2, .set_up = up_2_on_2_checked, .body = check_against_pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: check against a pair of blocks that are new", .threads = 2, .set_up = up_2_on_2_cold_checked,
+    .body = check_against_pair, .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: settle against a pair", .threads = 2, .set_up = up_2_on_2_in_doubt, .body = settle_against_pair,
+    .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: 3 x 1 pair on 3 blocks", .set_up = up_3_on_3, PLAIN },
   { .name = "shared: 3 x 1 pair on 2 blocks", .set_up = up_3_on_2, PLAIN },
   { .name = "shared: 3 x 1 pair on 1 block", .set_up = up_3_on_1, PLAIN },
