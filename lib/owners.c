@@ -203,13 +203,13 @@ static void mend_alloc(struct room *room, struct lane *lane, uint32_t owner, boo
  */
 static void mend_free(struct room *room, struct lane *lane, bool mixed)
 {
-  uint64_t count = load_relaxed_u64(&lane->state) & LANE_COUNT_MASK;
-  uint32_t begun = load_relaxed_u32(&lane->busy) >> BUSY_SHIFT;
+  uint32_t busy = load_relaxed_u32(&lane->busy);
+  uint64_t place = busy >> BUSY_PLACE_SHIFT & LANE_COUNT_MASK;
   uint64_t frees = load_relaxed_u64(&lane->frees);
-  uint64_t noted = count < room->lane_slots ? load_relaxed_u64(&lane->slots[count]) : UINT64_MAX;
+  uint64_t noted = place < room->lane_slots ? load_relaxed_u64(&lane->slots[place]) : UINT64_MAX;
   uint32_t index = candidate_index(noted);
-  if (((uint32_t)frees & UINT32_MAX >> BUSY_SHIFT) == begun)
-    return;
+  if (busy_freeing(frees, place) == busy)
+    return; /* not counted yet */
   if (!mixed && index < room->capacity && load_acquire_u32(&room->words[index]) == (uint32_t)(noted >> 32))
     store_release_u64(&lane->frees, frees - 1);
   else
@@ -227,7 +227,7 @@ static void mend_lanes(struct room *room, uint32_t owner, bool mixed)
     busy = load_relaxed_u32(&lane->busy);
     if (busy == BUSY_ALLOC)
       mend_alloc(room, lane, owner, mixed);
-    else if ((busy & ((1 << BUSY_SHIFT) - 1)) == BUSY_FREE)
+    else if ((busy & BUSY_KIND) == BUSY_FREE)
       mend_free(room, lane, mixed);
     store_release_u32(&lane->busy, BUSY_NOT);
     store_release_u64(&lane->state, load_relaxed_u64(&lane->state) & ~LANE_COUNT_MASK);

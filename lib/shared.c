@@ -536,10 +536,11 @@ static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint
                                       uint32_t word)
 {
   uint64_t frees = load_relaxed_u64(&lane->frees);
+  uint64_t place = state & LANE_COUNT_MASK;
   bool freed;
-  store_relaxed_u64(&lane->slots[state & LANE_COUNT_MASK], candidate(index, word));
+  store_relaxed_u64(&lane->slots[place], candidate(index, word));
   fence_light();
-  store_relaxed_u32(&lane->busy, (uint32_t)frees << BUSY_SHIFT | BUSY_FREE);
+  store_relaxed_u32(&lane->busy, busy_freeing(frees, place));
   fence_light();
   store_release_u64(&lane->frees, frees + 1);
   /*

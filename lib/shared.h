@@ -26,9 +26,10 @@
  *     comes free.
  * S5  A lane whose owner isn't inside a call has busy == 0.  If it died inside
  *     of one, the lane tells what it was doing: BUSY_ALLOC, taking the
- *     candidate on top; BUSY_FREE with the low bits of frees, giving back the
- *     block that is noted behind the top, with its word.  A block is in the
- *     name of who gives it back: it was taken in it, or is held in it first.
+ *     candidate on top; BUSY_FREE with a place and the low bits of frees, giving
+ *     back the block that is noted in that place, behind the top, with its
+ *     word.  A block is in the name of who gives it back: it was taken in it,
+ *     or is held in it first.
  * S6  A slot of an owner is 0, or was claimed by one compare-and-swap that
  *     wrote who it is; only who changed it to RECOVERING walks the words, and
  *     it is 0 again only when no block and no lane is in that owner's name.
@@ -106,8 +107,12 @@ static inline uint32_t candidate_word(uint64_t candidate)
 
 enum { LANE_MOST_SLOTS = 64, LANES_MOST = SHARED_BARE ? 0 : THREAD_SLOTS, SEATS = SHARED_BARE ? 1 : THREAD_SLOTS };
 
-/* Values of busy; of BUSY_FREE these are the lower bits, and the others those of frees. */
-enum { BUSY_NOT = 0, BUSY_ALLOC = 1, BUSY_BEGINS = 2, BUSY_FREE = 3, BUSY_SHIFT = 2 };
+/*
+ * Values of busy; of BUSY_FREE these are the lower bits, and the others are in
+ * which place the block is noted, and those of frees.
+ */
+enum { BUSY_NOT = 0, BUSY_ALLOC = 1, BUSY_BEGINS = 2, BUSY_FREE = 3, BUSY_KIND = 3, BUSY_PLACE_SHIFT = 2,
+       BUSY_FREES_SHIFT = BUSY_PLACE_SHIFT + 8 };
 
 /* One thread's candidates and counts. */
 struct lane {
@@ -123,6 +128,12 @@ struct lane {
 
 #define LANE_COUNT_MASK ((uint64_t)0xff)
 #define LANE_ALLOC ((uint64_t)0x100)
+
+/* For a free that is the one after so many, when a lane has so many candidates. */
+static inline uint32_t busy_freeing(uint64_t frees, uint64_t count)
+{
+  return (uint32_t)frees << BUSY_FREES_SHIFT | (uint32_t)count << BUSY_PLACE_SHIFT | BUSY_FREE;
+}
 
 /* ---- Owners ---- */
 
