@@ -266,7 +266,7 @@ mempool_status release(void *block, uint32_t word, struct worker *worker)
   /* In this order, by S4. */
   add_acq_rel_u64(&room->header->others.frees, 1);
   if (!compare_exchange_seq_cst_u32(&room->words[index], worker->word, word_freed(worker->word))) {
-    add_acq_rel_u64(&room->header->others.frees, UINT64_MAX);
+    room_take_back(room, 1);
     return MEMPOOL_E_DOUBLE_FREE;
   }
   mempool__hints_set(&room->hints, index / HINTS_BITS, UINT32_C(1) << index % HINTS_BITS, false);

@@ -252,7 +252,6 @@ static bool prepare(mempool *pool, uint32_t index, uint32_t *word)
 static uint32_t walk_leaf(mempool *pool, uint32_t owner, uint32_t leaf, uint32_t *bits)
 {
   struct room *room = pool->room;
-  struct shared_header *header = room->header;
   uint32_t found[HINTS_BITS];
   uint32_t first = leaf * HINTS_BITS;
   uint32_t end = room->capacity - first > HINTS_BITS ? HINTS_BITS : room->capacity - first;
@@ -267,7 +266,7 @@ static uint32_t walk_leaf(mempool *pool, uint32_t owner, uint32_t leaf, uint32_t
   }
   if (held == 0)
     return 0;
-  add_acq_rel_u64(&header->others.frees, held);
+  add_acq_rel_u64(&room->header->others.frees, held);
   for (i = 0; i < end; i++) {
     uint32_t word = found[i];
     if (word_owner(word) != owner || (!room_is_plain(room) && !prepare(pool, first + i, &word)))
@@ -278,7 +277,7 @@ static uint32_t walk_leaf(mempool *pool, uint32_t owner, uint32_t leaf, uint32_t
     }
   }
   if (back < held)
-    add_acq_rel_u64(&header->others.frees, (uint64_t)back - held);
+    room_take_back(room, held - back);
   return back;
 }
 

@@ -530,7 +530,8 @@ static ALWAYS_INLINE void wake_if_any(struct room *room)
 /*
  * Frees a block in this owner's name whose word was seen, by a thread that is
  * inside its lane, in a state with room for one more candidate.  False if
- * somebody else was faster.
+ * somebody else was faster; then what was counted is taken back, as
+ * room_take_back() does.
  */
 static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint64_t state, uint32_t index,
                                       uint32_t word)
@@ -549,25 +550,23 @@ static ALWAYS_INLINE bool free_inside(struct room *room, struct lane *lane, uint
    * ours at who sleeps.
    */
   freed = compare_exchange_seq_cst_u32(&room->words[index], word, word_freed(word));
-  if (likely(freed))
-    store_release_u64(&lane->state, state + 1);
-  else
-    store_release_u64(&lane->frees, frees);
+  store_release_u64(&lane->state, likely(freed) ? state + 1 : state + LANE_ALLOC);
   lane_leave(lane);
+  if (unlikely(!freed))
+    add_relaxed_u64(&room->header->undone, 1);
   return freed;
 }
 
 static bool free_outside(struct room *room, uint32_t index, uint32_t word)
 {
-  struct shared_header *header = room->header;
   bool freed;
   room_enter(room, OUTSIDE_CALL);
-  add_acq_rel_u64(&header->others.frees, 1);
+  add_acq_rel_u64(&room->header->others.frees, 1);
   freed = compare_exchange_seq_cst_u32(&room->words[index], word, word_freed(word));
   if (freed)
     mempool__hints_set(&room->hints, index / HINTS_BITS, UINT32_C(1) << index % HINTS_BITS, false);
   else
-    add_acq_rel_u64(&header->others.frees, UINT64_MAX);
+    room_take_back(room, 1);
   room_leave(room, OUTSIDE_CALL);
   return freed;
 }

@@ -23,7 +23,8 @@
  *     order with a fence in between, are out at the instant of that fence; and
  *     exactly so many when no call is under way and nobody died inside one.
  *     For allocs is increased after a block was taken, and frees before it
- *     comes free.
+ *     comes free.  Neither is ever decreased while its owner lives: a free that
+ *     turns out to be none is an alloc as well.
  * S5  A lane whose owner isn't inside a call has busy == 0.  If it died inside
  *     of one, the lane tells what it was doing: BUSY_ALLOC, taking the
  *     candidate on top; BUSY_FREE with a place and the low bits of frees, giving
@@ -216,7 +217,7 @@ struct shared_header {
     atomic_u64 allocs;
     atomic_u64 frees;
   } others;
-  atomic_u64 undone; /* taken by a bulk, and given back because there weren't enough */
+  atomic_u64 undone; /* taken by a bulk, and given back because there weren't enough; or taken back */
   atomic_u64 failed_allocs;
   atomic_u64 refused_frees;
   atomic_u64 settled; /* allocs that were not counted in time; the lowest bit: there may be more (SETTLED_DOUBT) */
@@ -302,6 +303,13 @@ static inline void room_leave(const struct room *room, uint32_t what)
 {
   if (!SHARED_BARE)
     (void)add_acq_rel_u32(room_outside(room, room->owner), 0 - what);
+}
+
+/* For frees that were counted, and not made: both counts only grow, by which audit() knows that nothing moved. */
+static inline void room_take_back(const struct room *room, uint64_t count)
+{
+  add_acq_rel_u64(&room->header->others.allocs, count);
+  add_relaxed_u64(&room->header->undone, count);
 }
 
 /* ---- The engine: what blocks.c, pool.c, inspect.c and threads.c call ---- */

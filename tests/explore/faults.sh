@@ -201,6 +201,9 @@ fault 'shared: an audit looks who is inside after it sums last' shared_look.c \
   '/^static size_t audit/,/^}/{/^  after = /d;s/^  fence_full();/&\n  after = read_account(room);/;}'
 fault 'shared: a check reads what is fresh before the word' shared_look.c \
   '/^static bool word_is_sound/,/^}/{/uint32_t fresh = /d;s/^  uint32_t word = .*/  uint32_t fresh = load_relaxed_u32(\&room->header->fresh);\n&/;}'
+fault 'shared: a free that fails is taken out of the frees' shared.c \
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/s/  store_release_u64(&lane->state, likely(freed).*/  if (freed) store_release_u64(\&lane->state, state + 1); else store_release_u64(\&lane->frees, frees);/' \
+  'shared: check against racing frees, at most 5 preemptions'
 
 # ---- What makes no difference ----
 

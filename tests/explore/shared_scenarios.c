@@ -341,6 +341,28 @@ static void check_against_pair(unsigned self)
   search_settle();
 }
 
+/* The second has both blocks, and gives one back that the third gives back as well. */
+static void up_3_on_2_checked(void)
+{
+  up_3_on_2();
+  ignore_lanes_from(3);
+  world_hold(1);
+  world->held[2][0] = world->held[1][0];
+  world_hold(1);
+}
+
+static void check_against_racing_frees(unsigned self)
+{
+  if (self == 0) {
+    check_against_pair(0);
+  } else if (self == 1) {
+    (void)give_racing(world->held[2][0]);
+    give(world->held[1][0]);
+  } else {
+    (void)give_racing(world->held[2][0]);
+  }
+}
+
 static void settle_against_pair(unsigned self)
 {
   mempool_stats stats = MEMPOOL_STATS_INIT;
@@ -375,6 +397,8 @@ const struct scenario shared_scenarios[] = {
     .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: check against a pair of blocks that are new", .threads = 2, .set_up = up_2_on_2_cold_checked,
     .body = check_against_pair, .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: check against racing frees, at most 5 preemptions", .threads = 3, .set_up = up_3_on_2_checked,
+    .body = check_against_racing_frees, .switches = 5 },
   { .name = "shared: settle against a pair", .threads = 2, .set_up = up_2_on_2_in_doubt, .body = settle_against_pair,
     .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: 3 x 1 pair on 3 blocks", .set_up = up_3_on_3, PLAIN },
