@@ -490,6 +490,45 @@ static void test_os_sleep_until_signals_not_early(void)
   CU_ASSERT(load_relaxed_u32(&signals) != 0);
 }
 
+#ifndef __EMSCRIPTEN__
+struct cancelled {
+  bool (*wait)(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
+  bool returned;
+};
+
+/* The request is there before the wait, and is granted at the first cancellation point. */
+static void *wait_cancelled(void *arg)
+{
+  struct cancelled *cancelled = arg;
+  atomic_u32 word = 0;
+  CU_ASSERT_EQUAL(pthread_cancel(pthread_self()), 0);
+  while (cancelled->wait(&word, 0, mempool__os_now_ns() + 3 * MILLISECOND))
+    continue;
+  cancelled->returned = true;
+  pthread_testcancel();
+  return NULL;
+}
+#endif
+
+/* Who waits may be in a queue, or has said that it waits, and must get to take that back. */
+static void test_os_wait_cancelled_returns_first(void)
+{
+#ifdef __EMSCRIPTEN__
+  skip_test("threads are not cancelled in WebAssembly");
+#else
+  struct cancelled cancelled[] = { { mempool__os_wait, false }, { mempool__os_wait_shared, false } };
+  size_t i;
+  for (i = 0; i < sizeof(cancelled) / sizeof(cancelled[0]); i++) {
+    void *result = NULL;
+    pthread_t thread;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, wait_cancelled, &cancelled[i]), 0);
+    CU_ASSERT_EQUAL(pthread_join(thread, &result), 0);
+    CU_ASSERT(cancelled[i].returned);
+    CU_ASSERT_PTR_EQUAL(result, PTHREAD_CANCELED);
+  }
+#endif
+}
+
 int main(void)
 {
   static const test_case tests[] = {
@@ -514,6 +553,7 @@ int main(void)
     TEST(test_os_wake_one_as_often_as_sleepers_all_woken),
     TEST(test_os_wait_to_and_fro_no_wake_up_lost),
     TEST(test_os_wake_nobody_waits_nothing),
+    TEST(test_os_wait_cancelled_returns_first),
     TEST(test_os_sleep_until_not_early),
     TEST(test_os_sleep_until_signals_not_early),
   };

@@ -9,6 +9,7 @@
 #include "shared.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,43 @@ static void test_hints_garbage_stays_inside(void)
       CU_FAIL("a leaf that isn't there");
   }
   CU_ASSERT_EQUAL(load_relaxed_u32(&hint_words[43]), 0);
+}
+
+/* The same source once more, which counts how often it looks at a word. */
+static unsigned looks;
+#define load_relaxed_u32(word) (looks++, load_relaxed_u32(word))
+#define mempool__hints_plan counted_hints_plan
+#define mempool__hints_set counted_hints_set
+#define mempool__hints_take counted_hints_take
+uint32_t counted_hints_plan(uint32_t counts[HINTS_LEVELS], uint32_t bits);
+void counted_hints_set(const struct hints *hints, uint32_t leaf, uint32_t bits, bool thoroughly);
+uint32_t counted_hints_take(const struct hints *hints, uint32_t from, bool one, uint32_t *leaf);
+#include "hints.c"
+#undef load_relaxed_u32
+#undef mempool__hints_plan
+#undef mempool__hints_set
+#undef mempool__hints_take
+
+/* Calls that find no block look for one: where there is none, one look must do. */
+static void test_hints_take_none_looks_once(void)
+{
+  static const uint32_t bits[] = { 1, 31, 32, 33, 1024, 33000 };
+  struct hints hints;
+  uint32_t leaf = 0;
+  size_t i;
+  for (i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+    make_hints(&hints, bits[i]);
+    looks = 0;
+    CU_ASSERT_EQUAL(counted_hints_take(&hints, 0, false, &leaf), 0);
+    CU_ASSERT_EQUAL(counted_hints_take(&hints, 0, true, &leaf), 0);
+    CU_ASSERT_EQUAL(looks, 2);
+    /* And after the last was taken. */
+    counted_hints_set(&hints, 0, 1, false);
+    CU_ASSERT_EQUAL(counted_hints_take(&hints, 0, true, &leaf), 1);
+    looks = 0;
+    CU_ASSERT_EQUAL(counted_hints_take(&hints, 0, true, &leaf), 0);
+    CU_ASSERT_EQUAL(looks, 1);
+  }
 }
 
 /* ---- What a killed owner leaves behind ---- */
@@ -842,6 +880,121 @@ static void test_fork_child_leaves_parents_lane_alone(void)
   tear_down(&f);
 }
 
+/* What a handler works with, in whatever it interrupts. */
+static mempool *volatile handlers_pool;
+static atomic_u32 handled;
+
+static void work_in_handler(int number)
+{
+  void *block = mempool_alloc(handlers_pool);
+  (void)number;
+  if (block != NULL && mempool_free(handlers_pool, block) == MEMPOOL_OK)
+    atomic_fetch_add(&handled, 1);
+}
+
+static void handle_signal(mempool *pool, struct sigaction *before)
+{
+  struct sigaction action;
+  memset(&action, 0, sizeof(action));
+  action.sa_handler = work_in_handler;
+  handlers_pool = pool;
+  store_relaxed_u32(&handled, 0);
+  CU_ASSERT_EQUAL(sigaction(SIGUSR1, &action, before), 0);
+}
+
+/* Registered before the library's own: runs in the child before that. */
+static volatile sig_atomic_t raise_in_child;
+
+static void early_in_child(void)
+{
+  if (raise_in_child != 0)
+    (void)raise(SIGUSR1);
+}
+
+static void test_fork_signal_before_childs_handlers_parents_lane_alone(void)
+{
+  struct fixture f;
+  struct sigaction before;
+  struct lane *lane;
+  uint64_t state, frees, others;
+  int status = 1;
+  pid_t child;
+  if (skipped_without_fork())
+    return;
+  set_up(&f);
+  CU_ASSERT_EQUAL(mempool_free(f.pool, mempool_alloc(f.pool)), MEMPOOL_OK);
+  lane = lane_of(f.pool);
+  state = load_relaxed_u64(&lane->state);
+  frees = load_relaxed_u64(&lane->frees);
+  others = load_relaxed_u64(&f.pool->room->header->others.allocs);
+  handle_signal(f.pool, &before);
+  raise_in_child = 1;
+  child = fork();
+  raise_in_child = 0;
+  if (child == 0)
+    _exit(load_relaxed_u32(&handled) == 1 ? 0 : 1);
+  CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+  CU_ASSERT_EQUAL(status, 0);
+  CU_ASSERT_EQUAL(sigaction(SIGUSR1, &before, NULL), 0);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&lane->state), state);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&lane->frees), frees);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->others.allocs), others + 1);
+  CU_ASSERT_EQUAL(used_of(f.pool), 0);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.pool)); /* and the parent works in it as before */
+  CU_ASSERT_EQUAL(load_relaxed_u64(&lane->state), state + LANE_ALLOC - 1);
+  tear_down(&f);
+}
+
+struct ending {
+  mempool *pool;
+  struct lane *_Atomic lane;
+};
+
+static void *claim_and_end(void *arg)
+{
+  struct ending *ending = arg;
+  CU_ASSERT_EQUAL(mempool_free(ending->pool, mempool_alloc(ending->pool)), MEMPOOL_OK);
+  atomic_store(&ending->lane, lane_of(ending->pool));
+  return NULL;
+}
+
+/*
+ * A thread that ends gives up its lane first, as the shared pool is the newest;
+ * then it wants the lock of the other.  Until it gets that it is on its way out,
+ * with a slot that may be another's any moment.
+ */
+static void test_thread_end_signal_on_the_way_out_no_lane(void)
+{
+  struct fixture f;
+  struct ending ending = { NULL, NULL };
+  struct sigaction before;
+  struct lane *lane;
+  mempool *plain;
+  pthread_t thread;
+  uint64_t others;
+  if (skipped_without_signals())
+    return;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&plain, BLOCK_SIZE, CAPACITY, NULL), MEMPOOL_OK);
+  set_up(&f);
+  handle_signal(f.pool, &before);
+  others = load_relaxed_u64(&f.pool->room->header->others.allocs);
+  ending.pool = f.pool;
+  lock_acquire(&plain->lock);
+  CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, claim_and_end, &ending), 0);
+  while ((lane = atomic_load(&ending.lane)) == NULL || load_acquire_u32(&lane->owner) != 0)
+    (void)sched_yield();
+  CU_ASSERT_EQUAL(pthread_kill(thread, SIGUSR1), 0);
+  while (load_acquire_u32(&handled) == 0)
+    (void)sched_yield();
+  lock_release(&plain->lock);
+  CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+  CU_ASSERT_EQUAL(sigaction(SIGUSR1, &before, NULL), 0);
+  CU_ASSERT_EQUAL(load_relaxed_u64(&f.pool->room->header->others.allocs), others + 1);
+  CU_ASSERT_EQUAL(lanes_in_use(f.pool), 0);
+  tear_down(&f);
+  mempool_destroy(plain);
+}
+
 static void test_fork_child_destroy_leaves_parent_attached(void)
 {
   struct fixture f;
@@ -1017,6 +1170,7 @@ int main(void)
     TEST(test_hints_random_as_flags),
     TEST(test_hints_lost_summary_found_after_thorough_set),
     TEST(test_hints_garbage_stays_inside),
+    TEST(test_hints_take_none_looks_once),
     TEST(test_recover_died_in_alloc_exact),
     TEST(test_recover_died_in_free_finished),
     TEST(test_recover_died_in_free_generation_came_round_holder_keeps_it),
@@ -1039,6 +1193,8 @@ int main(void)
     TEST(test_thread_end_lane_given_up),
     TEST(test_alloc_no_lane_left_ok),
     TEST(test_fork_child_leaves_parents_lane_alone),
+    TEST(test_fork_signal_before_childs_handlers_parents_lane_alone),
+    TEST(test_thread_end_signal_on_the_way_out_no_lane),
     TEST(test_fork_child_destroy_leaves_parent_attached),
     TEST(test_destroy_after_fork_number_kept),
     TEST(test_attach_any_bit_of_shape_refused),
@@ -1047,5 +1203,7 @@ int main(void)
     TEST(test_check_finds_what_is_broken),
     TEST(test_alloc_all_words_garbage_ends),
   };
+  if (pthread_atfork(NULL, NULL, early_in_child) != 0)
+    return 99;
   return RUN_TESTS(tests);
 }

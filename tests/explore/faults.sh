@@ -204,6 +204,8 @@ fault 'shared: a check reads what is fresh before the word' shared_look.c \
 fault 'shared: a free that fails is taken out of the frees' shared.c \
   '/^static ALWAYS_INLINE bool free_inside/,/^}/s/  store_release_u64(&lane->state, likely(freed).*/  if (freed) store_release_u64(\&lane->state, state + 1); else store_release_u64(\&lane->frees, frees);/' \
   'shared: check against racing frees, at most 5 preemptions'
+fault "shared: who leaves does not look again at a slot in which a child noted something" owners.c \
+  '/^void mempool__owner_detach/,/^}/s/  } while (!compare_exchange_acq_rel_u64(slot, old, left));/  } while (!compare_exchange_acq_rel_u64(slot, old, left) \&\& old == 0);/'
 
 # ---- What makes no difference ----
 

@@ -376,6 +376,30 @@ static void settle_against_pair(unsigned self)
   search_settle();
 }
 
+/* Two processes work in the name of the first: it leaves, and its child notes something there. */
+static void up_2_on_1_checked(void)
+{
+  up_2_on_1();
+  ignore_lanes_from(2);
+}
+
+static void detach_against_note(unsigned self)
+{
+  search_yield();
+  search_skip_yield();
+  if (self == 0)
+    mempool_destroy(world->pools[0]);
+  else
+    mempool__shared_before_fork(world->pools[0]);
+  search_settle();
+}
+
+static void first_has_left(void)
+{
+  expect((load_relaxed_u64(room_slot(world->pools[1]->room, 1)) & OWNER_STATE) != OWNER_ATTACHED,
+         "who left is attached still");
+}
+
 #define PLAIN .threads = 3, .body = pair, .finish = world_finish_shared, .weak = true, .switches = -1
 
 const struct scenario shared_scenarios[] = {
@@ -399,6 +423,8 @@ const struct scenario shared_scenarios[] = {
     .body = check_against_pair, .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: check against racing frees, at most 5 preemptions", .threads = 3, .set_up = up_3_on_2_checked,
     .body = check_against_racing_frees, .switches = 5 },
+  { .name = "shared: detach against a child's note", .threads = 2, .set_up = up_2_on_1_checked,
+    .body = detach_against_note, .finish = first_has_left, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: settle against a pair", .threads = 2, .set_up = up_2_on_2_in_doubt, .body = settle_against_pair,
     .finish = world_finish_shared, .weak = true, .switches = -1, .quick = true },
   { .name = "shared: 3 x 1 pair on 3 blocks", .set_up = up_3_on_3, PLAIN },
