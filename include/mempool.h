@@ -262,7 +262,9 @@ MEMPOOL_API size_t mempool_required_size(size_t block_size, size_t capacity, con
 /*
  * Makes a pool in memory that the caller provides: static storage, a stack
  * array, a mapping.  No memory is allocated.  The memory belongs to the pool
- * until mempool_destroy(), which leaves it to the caller.
+ * until mempool_destroy(), which leaves it to the caller: before that it must
+ * not be unmapped, and if it is written to, forks and ends of threads may not
+ * see to the pools that were made earlier.
  *
  * pool        where the pool is stored; NULL is stored on failure.
  * memory      the memory, of any alignment.

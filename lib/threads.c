@@ -196,22 +196,26 @@ void mempool__threads_add(mempool *pool)
   lock_release(&registry);
 }
 
-/* With the registry's lock.  What stands before the pool may be none any more, and the pool lost to the list. */
+/*
+ * With the registry's lock.  What stands before the pool may be none any more;
+ * then the pool is lost to the list, and so is what stands behind it, which must
+ * not look for it later.
+ */
 static void take_off(mempool *pool)
 {
   mempool *previous = pool->previous;
+  mempool *next = first_from(&pool->next);
   mempool **link = &first_pool;
   pool->self = NULL;
+  if (next != NULL && next->previous == pool)
+    next->previous = previous;
   if (previous != NULL) {
     if (previous->self != previous)
       return;
     link = &previous->next;
   }
-  if (*link != pool)
-    return;
-  *link = pool->next;
-  if (first_from(link) != NULL)
-    (*link)->previous = previous;
+  if (*link == pool)
+    *link = next;
 }
 
 void mempool__threads_remove(mempool *pool)

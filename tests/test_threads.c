@@ -1302,10 +1302,36 @@ static void test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on(void)
   CU_ASSERT(all_bytes(memory, sizeof(memory), 0x5A));
 }
 
+/* Others that were lost with it end in any order as well, though nothing finds them but each other. */
+static void test_destroy_behind_abandoned_pool_any_order_ok(void)
+{
+  enum { OTHERS = 3 };
+  static unsigned char memory[1 << 15];
+  int round;
+  for (round = 0; round < 6; round++) {
+    mempool *others[OTHERS], *abandoned, *last;
+    pthread_t thread;
+    int i, first = round % OTHERS, second = (first + 1 + round / OTHERS) % OTHERS;
+    for (i = 0; i < OTHERS; i++)
+      CU_ASSERT_EQUAL_FATAL(mempool_create(&others[i], 64, 100, NULL), MEMPOOL_OK);
+    CU_ASSERT_EQUAL_FATAL(mempool_init(&abandoned, memory, sizeof(memory), 64, 100, NULL), MEMPOOL_OK);
+    CU_ASSERT_EQUAL_FATAL(mempool_create(&last, 64, 100, NULL), MEMPOOL_OK);
+    memset(memory, 0x55, sizeof(memory));
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, take_and_give_once, last), 0);
+    (void)pthread_join(thread, NULL);
+    mempool_destroy(others[first]);
+    mempool_destroy(others[second]);
+    mempool_destroy(others[OTHERS - first - second]);
+    CU_ASSERT_EQUAL(mempool_check(last), MEMPOOL_OK);
+    mempool_destroy(last);
+  }
+}
+
 int main(void)
 {
   static const test_case tests[] = {
     TEST(test_init_over_abandoned_pools_ends_of_threads_and_forks_go_on),
+    TEST(test_destroy_behind_abandoned_pool_any_order_ok),
     TEST(test_destroy_in_any_order_others_whole),
     TEST(test_alloc_threads_within_capacity_never_null),
     TEST(test_alloc_ten_large_blocks_eight_threads_never_null),
