@@ -200,7 +200,9 @@ static void attach_and_pair(void)
   search_yield();
   search_skip_yield();
   if (mempool_attach(&own, world_memory(), world_bytes()) == MEMPOOL_OK) {
-    expect(mempool_owner(own) == 4, "two have one number");
+    uint64_t mine = (uint64_t)(search_running + 1) << PROCESS_SHIFT | (uint64_t)(search_running + 2) << START_SHIFT;
+    expect(load_relaxed_u64(room_slot(own->room, mempool_owner(own))) == (OWNER_ATTACHED | mine),
+           "two have one number");
     block = mempool_alloc(own);
     expect(block != NULL, "of two blocks one is free");
     expect(mempool_free(own, block) == MEMPOOL_OK, "a block was refused");
@@ -210,6 +212,29 @@ static void attach_and_pair(void)
 }
 
 static void attach_or_recover(unsigned self)
+{
+  if (self == 0)
+    recover_the_last();
+  else
+    attach_and_pair();
+}
+
+/* What the dead held, and their places, is there for who goes on. */
+static void all_comes_back(void)
+{
+  mempool *pool = world->pools[search_has_died(0) ? 1 : 0];
+  mempool_stats stats = MEMPOOL_STATS_INIT;
+  unsigned count = 0;
+  expect(mempool_recover_dead(pool, NULL) == MEMPOOL_OK, "not recovered");
+  expect(mempool_check(pool) == MEMPOOL_OK, "mempool_check() is not content");
+  expect(mempool_get_stats(pool, &stats) == MEMPOOL_OK && stats.used == 0, "the figures are not right");
+  while (mempool_alloc(pool) != NULL)
+    count++;
+  expect(count == 2, "a block is lost, or was handed out twice");
+  expect(load_relaxed_u64(room_slot(pool->room, 4)) == OWNER_FREE, "a place is lost");
+}
+
+static void recover_or_two_attach(unsigned self)
 {
   if (self == 0)
     recover_the_last();
@@ -460,6 +485,12 @@ const struct scenario shared_scenarios[] = {
     .body = pair, .finish = world_finish_shared, .weak = true, .switches = -1 },
   { .name = "shared: attach against recover", .threads = 2, .set_up = up_attach, .body = attach_or_recover,
     .finish = NULL, .weak = true, .switches = -1, .quick = true },
+  { .name = "shared: 2 attach against recover, at most 2 preemptions", .threads = 3, .set_up = up_attach,
+    .body = recover_or_two_attach, .finish = all_comes_back, .switches = 2 },
+  { .name = "shared: 2 attach against recover, one dies, at most 2 preemptions", .threads = 3, .set_up = up_attach,
+    .body = recover_or_two_attach, .finish = all_comes_back, .switches = 2, .deaths = 1, .mortal = 7 },
+  { .name = "shared: attach against recover, one dies", .threads = 2, .set_up = up_attach, .body = attach_or_recover,
+    .finish = all_comes_back, .weak = true, .switches = -1, .deaths = 1, .mortal = 3 },
   { .name = "shared: wait for one who dies", .threads = 2, .set_up = up_2_on_1, .body = wait_for_the_dying,
     .finish = world_finish_shared, .weak = true, .switches = -1, .deaths = 1, .mortal = 1, .died = world_died },
   { .name = "shared: 2 wait, one dies, at most 2 preemptions", .threads = 3, .set_up = up_3_on_1,
