@@ -195,6 +195,15 @@ static char *append_number(char *end, uint32_t number)
   return end;
 }
 
+/* Whether /proc is that of our process namespace: a container may have its host's, of which our numbers are not. */
+static bool proc_is_ours(void)
+{
+  char ours[10];
+  char told[sizeof ours + 1];
+  size_t length = (size_t)(append_number(ours, (uint32_t)getpid()) - ours);
+  return readlink("/proc/self", told, sizeof told) == (ssize_t)length && memcmp(told, ours, length) == 0;
+}
+
 /* Reads /proc/PROCESS/stat, with a 0 at its end.  False if that can't be done. */
 static bool read_stat(uint32_t process, char *text, size_t size)
 {
@@ -225,7 +234,7 @@ static uint64_t start_of(uint32_t process)
   const char *at;
   bool dead = false;
   int field;
-  if (!read_stat(process, text, sizeof text))
+  if (!proc_is_ours() || !read_stat(process, text, sizeof text))
     return 1;
   at = strrchr(text, ')'); /* the name before it may hold anything */
   for (field = STATE; at != NULL && field <= START; field++) {

@@ -490,6 +490,36 @@ static void test_os_sleep_until_signals_not_early(void)
   CU_ASSERT(load_relaxed_u32(&signals) != 0);
 }
 
+/* In a container that has its host's /proc, where some other process has our number. */
+static void test_os_process_start_foreign_proc_unknown(void)
+{
+#ifdef __linux__
+  enum { CANT_TELL = 77 };
+  int status = 0;
+  pid_t child, contained;
+  if (mempool__os_process_start(mempool__os_process()) == 1) {
+    skip_test("the system has no /proc");
+    return;
+  }
+  child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWPID) != 0)
+      _exit(CANT_TELL);
+    contained = fork();
+    if (contained == 0)
+      _exit(mempool__os_process() == 1 && mempool__os_process_start(1) == 1 && mempool__os_process_start(2) == 0 ? 0 : 1);
+    _exit(waitpid(contained, &status, 0) == contained && WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+  }
+  CU_ASSERT_EQUAL_FATAL(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == CANT_TELL)
+    skip_test("the system does not let us make a process namespace");
+  else
+    CU_ASSERT_EQUAL(status, 0);
+#else
+  skip_test("the system has no process namespaces");
+#endif
+}
+
 #ifndef __EMSCRIPTEN__
 struct cancelled {
   bool (*wait)(atomic_u32 *word, uint32_t expected, int64_t deadline_ns);
@@ -553,6 +583,7 @@ int main(void)
     TEST(test_os_wake_one_as_often_as_sleepers_all_woken),
     TEST(test_os_wait_to_and_fro_no_wake_up_lost),
     TEST(test_os_wake_nobody_waits_nothing),
+    TEST(test_os_process_start_foreign_proc_unknown),
     TEST(test_os_wait_cancelled_returns_first),
     TEST(test_os_sleep_until_not_early),
     TEST(test_os_sleep_until_signals_not_early),
