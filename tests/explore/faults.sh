@@ -152,7 +152,7 @@ fault 'shared: a block is taken by a look and a store' shared.c \
   '/^static ALWAYS_INLINE bool take_candidate/,/^}/s/likely(compare_exchange_acq_rel_u32(&room->words\[\*index\], word, word_taken(word, room->tag)))/(load_acquire_u32(\&room->words[*index]) == word ? store_release_u32(\&room->words[*index], word_taken(word, room->tag)), true : false)/'
 fault 'shared: a taken block names nobody' shared.h '/^static inline uint32_t word_taken/,/^}/s/| tag;/| (tag \& WORD_CONDITION);/'
 fault 'shared: frees are counted when they are done' shared.c \
-  '/^static ALWAYS_INLINE bool free_inside/,/^}/{/store_release_u64(&lane->frees, frees + 1);/d;s/    store_release_u64(&lane->state, state + 1);/    store_release_u64(\&lane->frees, frees + 1), &/;}'
+  '/^static ALWAYS_INLINE bool free_inside/,/^}/{/store_release_u64(&lane->frees, frees + 1);/d;s/^  store_release_u64(&lane->state, likely.*/  store_release_u64(\&lane->frees, frees + 1);\n&/;}'
 fault 'shared: allocs are counted before they are done' shared.c \
   '/^void \*mempool__shared_alloc(/,/^}/{s/^    lane_enter(lane, BUSY_ALLOC);/&\n    store_release_u64(\&lane->state, load_relaxed_u64(\&lane->state) + LANE_ALLOC);/;s/state + LANE_ALLOC - 1/state - 1/;}'
 fault 'shared: the sums without the fence' shared.c '/^int64_t mempool__shared_out/,/^}/{/fence_full/d;}'
