@@ -432,6 +432,7 @@ static void test_alloc_burst_bundles_before_fresh(void)
 {
   void *blocks[MOST_CAPACITY];
   mempool *pool = make(MOST_CAPACITY, 16, false);
+  uintptr_t own = mempool__thread_offset;
   size_t count = MOST_CAPACITY / 2, wanted, i;
   play(0);
   for (i = 0; i < count; i++)
@@ -444,6 +445,7 @@ static void test_alloc_burst_bundles_before_fresh(void)
   play(1);
   CU_ASSERT_EQUAL(mempool_alloc_burst(pool, blocks, wanted), wanted);
   CU_ASSERT_EQUAL(pool->depot->fresh, count);
+  mempool__thread_offset = own;
   mempool_destroy(pool);
 }
 
