@@ -53,13 +53,19 @@ bool mempool__annotate_sees_threads(void)
   return HAS_TSAN;
 }
 
-/* One that was left there without its end has had its time. */
+void mempool__annotate_reuse(const void *pool, void *memory, size_t bytes)
+{
+  if (HAS_ASAN)
+    __asan_unpoison_memory_region(memory, bytes);
+  if (VALGRIND_MEMPOOL_EXISTS(pool))
+    VALGRIND_DESTROY_MEMPOOL(pool);
+  (void)VALGRIND_MAKE_MEM_DEFINED(memory, bytes);
+}
+
 void mempool__annotate_begin(const void *pool, void *area, size_t bytes)
 {
   if (HAS_ASAN)
     __asan_poison_memory_region(area, bytes);
-  if (VALGRIND_MEMPOOL_EXISTS(pool))
-    VALGRIND_DESTROY_MEMPOOL(pool);
   VALGRIND_CREATE_MEMPOOL(pool, 0, 0);
   (void)VALGRIND_MAKE_MEM_NOACCESS(area, bytes);
 }

@@ -15,6 +15,9 @@
 bool mempool__annotate_sees_memory(void);
 bool mempool__annotate_sees_threads(void);
 
+/* A pool is to come to be in memory, where others may have been left without their end: they have had their time. */
+void mempool__annotate_reuse(const void *pool, void *memory, size_t bytes);
+
 /* A pool of blocks comes to be in an area, none of which may be touched; and is no more. */
 void mempool__annotate_begin(const void *pool, void *area, size_t bytes);
 void mempool__annotate_end(const void *pool, void *area, size_t bytes);

@@ -19,6 +19,7 @@ struct request {
   size_t block_size;
   uint32_t capacity;
   uint32_t mode;         /* what isn't said in the options: bits of MODE_* */
+  bool watched;          /* a tool is to know what memory may be touched */
   uint32_t cache_count;
   uint32_t cache_blocks; /* that each may hold */
   struct shared_shape shape; /* with MEMPOOL_SHARED: that, instead of the plan */
@@ -110,7 +111,8 @@ static void add_aids(struct request *request)
   request->options.flags |= debug.flags;
   if (debug.reports || (request->options.flags & MEMPOOL_CHECK) != 0)
     request->mode |= MODE_REPORT;
-  if (!debug.hides && !is_shared(request) && mempool__annotate_sees_memory())
+  request->watched = !debug.hides && mempool__annotate_sees_memory();
+  if (request->watched && !is_shared(request))
     request->mode |= MODE_MEMORY;
   if (!debug.hides && mempool__annotate_sees_threads())
     request->mode |= MODE_THREADS;
@@ -330,23 +332,27 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
   mempool_status status;
   uintptr_t front;
   uintptr_t base;
+  bool watched;
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
   status = read_request(&request, block_size, capacity, options, true);
+  watched = request.watched;
   if (status == MEMPOOL_OK && size < bytes_of(&request)) /* a program whose memory was measured without aids */
     status = read_request(&request, block_size, capacity, options, false);
   if (status != MEMPOOL_OK)
     return status;
   if (memory == NULL || size > UINTPTR_MAX - (uintptr_t)memory)
     return MEMPOOL_E_INVALID_ARGUMENT;
-  if (is_shared(&request))
-    return mempool__shared_init(pool, memory, size, &request.shape);
-  if ((request.options.flags & MEMPOOL_HUGE_PAGES_ONLY) != 0)
+  if (!is_shared(&request) && (request.options.flags & MEMPOOL_HUGE_PAGES_ONLY) != 0)
     return MEMPOOL_E_UNSUPPORTED;
-  if (size < bytes_anywhere(&request.plan))
+  if (size < bytes_of(&request))
     return MEMPOOL_E_NO_MEMORY;
   front = round_up((uintptr_t)memory, GEOMETRY_CACHE_LINE);
+  if (watched)
+    mempool__annotate_reuse((void *)front, memory, bytes_of(&request));
+  if (is_shared(&request))
+    return mempool__shared_init(pool, memory, size, &request.shape);
   base = round_up(front + request.plan.front_bytes, request.plan.alignment);
   if ((request.options.flags & MEMPOOL_PREFAULT) != 0 &&
       !mempool__os_prefault((void *)front, base + request.plan.area_bytes - front))

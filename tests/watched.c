@@ -95,6 +95,41 @@ static void be_orderly(uint32_t flags)
   free(memory);
 }
 
+/* What an earlier pool said of the memory is nothing to a later one that lies elsewhere in it. */
+static void use_again(size_t at, uint32_t flags, uint32_t later_flags)
+{
+  static unsigned char memory[1 << 16];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool = NULL;
+  unsigned char *block;
+  size_t size;
+  options.flags = flags;
+  options.max_owners = 8;
+  expect(mempool_init(&pool, memory, sizeof(memory), 1000, 20, &options) == MEMPOOL_OK);
+  seen = *take(pool);
+  options.flags = later_flags;
+  size = mempool_required_size(BLOCK_SIZE, 100, &options);
+  if (size == 0)
+    return; /* no shared pools here */
+  expect(mempool_init(&pool, memory + at, size, BLOCK_SIZE, 100, &options) == MEMPOOL_OK);
+  block = take(pool);
+  memset(block, 1, BLOCK_SIZE);
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  mempool_destroy(pool);
+  memset(memory + at, 1, size);
+}
+
+static void used_again(void)
+{
+  static const size_t at[] = { 0, 4096 };
+  size_t i;
+  for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+    use_again(at[i], 0, 0);
+    use_again(at[i], MEMPOOL_SINGLE_THREADED, MEMPOOL_PREFAULT);
+    use_again(at[i], 0, MEMPOOL_SHARED);
+  }
+}
+
 static void orderly(void)
 {
   static const uint32_t flags[] = { 0, MEMPOOL_SINGLE_THREADED, MEMPOOL_ZERO, MEMPOOL_GUARD, MEMPOOL_POISON,
@@ -240,6 +275,7 @@ int main(int argc, char **argv)
     void (*run)(void);
   } cases[] = {
     { "orderly", orderly },
+    { "used_again", used_again },
     { "handed_over", handed_over },
     { "use_after_free", use_after_free },
     { "read_after_free", read_after_free },
