@@ -136,6 +136,9 @@ static ANNOTATE_UNSEEN void fill_unseen(const mempool *pool, uintptr_t index)
 
 void mempool__care_renew(const mempool *pool, uintptr_t index)
 {
+  void *block = geometry_address(&pool->geometry, (uint32_t)index);
+  if ((pool_mode(pool) & MODE_THREADS) != 0)
+    mempool__annotate_taken(block);
   mempool__care_begin(pool, index);
   if ((pool_mode(pool) & MODE_MEMORY) == 0) {
     fill(pool, index);
@@ -144,6 +147,8 @@ void mempool__care_renew(const mempool *pool, uintptr_t index)
     fill_unseen(pool, index);
     mempool__annotate_look_again();
   }
+  if ((pool_mode(pool) & MODE_THREADS) != 0)
+    mempool__annotate_given(block, pool->block_size);
 }
 
 bool mempool__care_is_whole(const mempool *pool, uintptr_t index, bool free)

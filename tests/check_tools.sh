@@ -29,7 +29,7 @@ trap 'rm -rf "$directory"' EXIT
 trap 'exit 99' HUP INT TERM
 number=0
 failed=0
-echo 1..34
+echo 1..36
 
 result() { # name
   number=$((number + 1))
@@ -109,7 +109,7 @@ all() { # tool, kind
     reason=
   fi
   if [ -n "$reason" ]; then
-    case $1 in address) count=6 ;; memcheck) count=8 ;; thread) count=2 ;; esac
+    case $1 in address) count=6 ;; memcheck) count=8 ;; thread) count=3 ;; esac
     while [ $count -gt 0 ]; do
       skip "$1, $2" "$reason"
       count=$((count - 1))
@@ -142,6 +142,7 @@ all() { # tool, kind
     ;;
   thread)
     quiet thread "$2" handed_over
+    quiet thread "$2" recovered_by_another
     loud thread "$2" use_after_free_by_another 'data race'
     ;;
   esac

@@ -180,6 +180,50 @@ static void handed_over(void)
   hand_over(MEMPOOL_SHARED);
 }
 
+/* One that was recovered is nobody's before the next thread has it, whatever the pool did to it. */
+static atomic_bool recovered;
+
+static void *take_what_was_recovered(void *arg)
+{
+  mempool *pool = arg;
+  unsigned char *block;
+  while (!atomic_load_explicit(&recovered, memory_order_relaxed))
+    sched_yield();
+  block = take(pool);
+  memset(block, 1, BLOCK_SIZE);
+  expect(mempool_free(pool, block) == MEMPOOL_OK);
+  return NULL;
+}
+
+static void recover(uint32_t flags)
+{
+  static unsigned char memory[1 << 14];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool = NULL, *other = NULL;
+  pthread_t thread;
+  size_t count = 0;
+  options.flags = MEMPOOL_SHARED | flags;
+  options.max_owners = 8;
+  if (mempool_required_size(BLOCK_SIZE, 1, &options) == 0)
+    return; /* no shared pools here */
+  expect(mempool_init(&pool, memory, sizeof(memory), BLOCK_SIZE, 1, &options) == MEMPOOL_OK);
+  expect(mempool_attach(&other, memory, sizeof(memory)) == MEMPOOL_OK);
+  atomic_store(&recovered, false);
+  expect(pthread_create(&thread, NULL, take_what_was_recovered, pool) == 0);
+  memset(take(other), 1, BLOCK_SIZE);
+  expect(mempool_recover(pool, mempool_owner(other), &count) == MEMPOOL_OK && count == 1);
+  atomic_store_explicit(&recovered, true, memory_order_relaxed);
+  pthread_join(thread, NULL);
+  mempool_destroy(pool);
+}
+
+static void recovered_by_another(void)
+{
+  recover(0);
+  recover(MEMPOOL_POISON);
+  recover(MEMPOOL_ZERO | MEMPOOL_GUARD);
+}
+
 /* ---- Wrong ---- */
 
 static void use_after_free(void)
@@ -277,6 +321,7 @@ int main(int argc, char **argv)
     { "orderly", orderly },
     { "used_again", used_again },
     { "handed_over", handed_over },
+    { "recovered_by_another", recovered_by_another },
     { "use_after_free", use_after_free },
     { "read_after_free", read_after_free },
     { "free_twice", free_twice },
