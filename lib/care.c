@@ -142,9 +142,11 @@ void mempool__care_renew(const mempool *pool, uintptr_t index)
   mempool__care_begin(pool, index);
   if ((pool_mode(pool) & MODE_MEMORY) == 0) {
     fill(pool, index);
-  } else if ((pool_mode(pool) & (MODE_ZERO | MODE_POISON)) != 0) {
+  } else {
     mempool__annotate_look_away();
-    fill_unseen(pool, index);
+    if ((pool_mode(pool) & (MODE_ZERO | MODE_POISON)) != 0)
+      fill_unseen(pool, index);
+    mempool__annotate_free(pool, block, pool->block_size); /* which may have been said already */
     mempool__annotate_look_again();
   }
   if ((pool_mode(pool) & MODE_THREADS) != 0)

@@ -8,10 +8,14 @@
 #include <mempool.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define BLOCK_SIZE 64 /* as large as its alignment, so that blocks would lie wall to wall */
 #define CAPACITY 8
@@ -298,6 +302,79 @@ static void *free_and_tell(void *arg)
   return NULL;
 }
 
+/*
+ * A fork while another thread is in the middle of a free: in the page that it
+ * can't write to, which it waits to be let into until this is done.
+ */
+enum { PAGE = 4096 };
+static unsigned char *forbidden;
+static atomic_bool in_the_middle, is_forked;
+static pid_t parent;
+
+static void on_fault(int signal_number)
+{
+  (void)signal_number;
+  if (getpid() == parent) {
+    atomic_store(&in_the_middle, true);
+    while (!atomic_load(&is_forked))
+      sched_yield();
+  }
+  if (mprotect(forbidden, PAGE, PROT_READ | PROT_WRITE) != 0)
+    _exit(3);
+}
+
+static void *free_forbidden(void *pool)
+{
+  expect(mempool_free(pool, forbidden - PAGE) == MEMPOOL_OK);
+  return NULL;
+}
+
+/* Returns the pool in the child, where the block is free. */
+static mempool *fork_in_the_middle(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  struct sigaction action;
+  mempool *pool = NULL;
+  pthread_t other;
+  pid_t child;
+  int status;
+  options.flags = MEMPOOL_POISON;
+  options.alignment = PAGE;
+  expect(mempool_create(&pool, 2 * PAGE, 1, &options) == MEMPOOL_OK);
+  forbidden = take(pool) + PAGE;
+  memset(&action, 0, sizeof(action));
+  action.sa_handler = on_fault;
+  expect(sigaction(SIGSEGV, &action, NULL) == 0);
+  parent = getpid();
+  expect(mprotect(forbidden, PAGE, PROT_NONE) == 0);
+  expect(pthread_create(&other, NULL, free_forbidden, pool) == 0);
+  while (!atomic_load(&in_the_middle))
+    sched_yield();
+  child = fork();
+  if (child == 0)
+    return pool;
+  atomic_store(&is_forked, true);
+  pthread_join(other, NULL);
+  expect(waitpid(child, &status, 0) == child);
+  exit(WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+}
+
+static void forked_orderly(void)
+{
+  mempool *pool = fork_in_the_middle();
+  unsigned char *block = take(pool);
+  memset(block, 1, 2 * PAGE);
+  expect(mempool_free(pool, block) == MEMPOOL_OK && mempool_check(pool) == MEMPOOL_OK);
+  mempool_destroy(pool);
+  _exit(0); /* or AddressSanitizer would look for the threads that the parent has */
+}
+
+static void forked_read_after_free(void)
+{
+  (void)fork_in_the_middle();
+  seen = forbidden[-1];
+}
+
 /* By a thread that has no business with it. */
 static void use_after_free_by_another(void)
 {
@@ -322,8 +399,10 @@ int main(int argc, char **argv)
     { "used_again", used_again },
     { "handed_over", handed_over },
     { "recovered_by_another", recovered_by_another },
+    { "forked_orderly", forked_orderly },
     { "use_after_free", use_after_free },
     { "read_after_free", read_after_free },
+    { "forked_read_after_free", forked_read_after_free },
     { "free_twice", free_twice },
     { "overrun", overrun },
     { "never_taken", never_taken },
