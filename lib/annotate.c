@@ -15,8 +15,14 @@ WEAK void __tsan_release(void *address);
 WEAK void __tsan_write_range(void *address, unsigned long bytes);
 #define HAS_TSAN (__tsan_acquire != NULL && __tsan_release != NULL && __tsan_write_range != NULL)
 #endif
+WEAK void __lsan_register_root_region(const void *address, size_t bytes);
+WEAK void __lsan_unregister_root_region(const void *address, size_t bytes);
+#define HAS_LSAN (__lsan_register_root_region != NULL && __lsan_unregister_root_region != NULL)
 #define HAS_ASAN (__asan_poison_memory_region != NULL && __asan_unpoison_memory_region != NULL)
 #else
+#define HAS_LSAN false
+#define __lsan_register_root_region(address, bytes) ((void)(address), (void)(bytes))
+#define __lsan_unregister_root_region(address, bytes) ((void)(address), (void)(bytes))
 #define HAS_ASAN false
 #define __asan_poison_memory_region(address, bytes) ((void)(address), (void)(bytes))
 #define __asan_unpoison_memory_region(address, bytes) ((void)(address), (void)(bytes))
@@ -45,7 +51,7 @@ WEAK void __tsan_write_range(void *address, unsigned long bytes);
 
 bool mempool__annotate_sees_memory(void)
 {
-  return HAS_ASAN || RUNNING_ON_VALGRIND != 0;
+  return HAS_ASAN || HAS_LSAN || RUNNING_ON_VALGRIND != 0;
 }
 
 bool mempool__annotate_sees_threads(void)
@@ -76,6 +82,18 @@ void mempool__annotate_end(const void *pool, void *area, size_t bytes)
   (void)VALGRIND_MAKE_MEM_DEFINED(area, bytes);
   if (HAS_ASAN)
     __asan_unpoison_memory_region(area, bytes);
+}
+
+void mempool__annotate_mapped(const void *area, size_t bytes)
+{
+  if (HAS_LSAN)
+    __lsan_register_root_region(area, bytes);
+}
+
+void mempool__annotate_unmapped(const void *area, size_t bytes)
+{
+  if (HAS_LSAN)
+    __lsan_unregister_root_region(area, bytes);
 }
 
 void mempool__annotate_alloc(const void *pool, void *block, size_t bytes, bool defined)

@@ -22,6 +22,10 @@ void mempool__annotate_reuse(const void *pool, void *memory, size_t bytes);
 void mempool__annotate_begin(const void *pool, void *area, size_t bytes);
 void mempool__annotate_end(const void *pool, void *area, size_t bytes);
 
+/* Where the area is the library's own: what blocks point to is not lost.  And before it is unmapped. */
+void mempool__annotate_mapped(const void *area, size_t bytes);
+void mempool__annotate_unmapped(const void *area, size_t bytes);
+
 /* A block is handed out; whether reading it before it was written is in order. */
 void mempool__annotate_alloc(const void *pool, void *block, size_t bytes, bool defined);
 

@@ -303,6 +303,8 @@ mempool_status mempool_create(mempool **pool, size_t block_size, size_t capacity
   *pool = lay(&request, mapping.memory, mapping.memory + at.base, false);
   (*pool)->mapping = mapping.memory;
   (*pool)->mapping_bytes = mapping.bytes;
+  if (request.watched)
+    mempool__annotate_mapped(mapping.memory + at.base, request.plan.area_bytes);
   return MEMPOOL_OK;
 }
 
@@ -393,8 +395,13 @@ void mempool_destroy(mempool *pool)
   }
   if ((pool_mode(pool) & MODE_LOCKED) != 0)
     mempool__threads_remove(pool);
-  if ((pool_mode(pool) & MODE_MEMORY) != 0)
-    mempool__annotate_end(pool, geometry_address(&pool->geometry, 0), pool->geometry.stride * pool->geometry.capacity);
+  if ((pool_mode(pool) & MODE_MEMORY) != 0) {
+    void *area = geometry_address(&pool->geometry, 0);
+    size_t bytes = pool->geometry.stride * pool->geometry.capacity;
+    if (pool->mapping != NULL)
+      mempool__annotate_unmapped(area, bytes);
+    mempool__annotate_end(pool, area, bytes);
+  }
   if (pool->mapping != NULL)
     mempool__os_unmap(pool->mapping, pool->mapping_bytes);
 }

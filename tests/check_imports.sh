@@ -33,7 +33,7 @@ processes='getpid kill readlink stat stat64 __stat64_time64 __xstat __xstat64 op
   stpcpy'
 # MEMPOOL_DEBUG, and what is said then; the calls of sanitizers, where a program has some.
 debug='secure_getenv getenv getuid geteuid getgid getegid write strcspn'
-tools='__asan_poison_memory_region __asan_unpoison_memory_region __tsan_acquire __tsan_release __tsan_write_range'
+tools='__asan_poison_memory_region __asan_unpoison_memory_region __lsan_register_root_region __lsan_unregister_root_region __tsan_acquire __tsan_release __tsan_write_range'
 # mempool_dump(), which writes to the stream that it is given.
 stream='fprintf fiprintf fwrite fputs fputc putc'
 own='mempool__*'

@@ -29,7 +29,7 @@ trap 'rm -rf "$directory"' EXIT
 trap 'exit 99' HUP INT TERM
 number=0
 failed=0
-echo 1..44
+echo 1..48
 
 result() { # name
   number=$((number + 1))
@@ -109,7 +109,7 @@ all() { # tool, kind
     reason=
   fi
   if [ -n "$reason" ]; then
-    case $1 in address) count=8 ;; memcheck) count=10 ;; thread) count=3 ;; esac
+    case $1 in address) count=9 ;; memcheck) count=11 ;; thread) count=3 ;; esac
     while [ $count -gt 0 ]; do
       skip "$1, $2" "$reason"
       count=$((count - 1))
@@ -125,6 +125,7 @@ all() { # tool, kind
   address)
     quiet address "$2" orderly
     quiet address "$2" used_again
+    quiet address "$2" pointed_to
     quiet address "$2" forked_orderly
     loud address "$2" forked_read_after_free 'use-after-poison'
     loud address "$2" use_after_free 'use-after-poison'
@@ -135,6 +136,7 @@ all() { # tool, kind
   memcheck)
     quiet memcheck "$2" orderly
     quiet memcheck "$2" used_again
+    quiet memcheck "$2" pointed_to
     quiet memcheck "$2" forked_orderly
     loud memcheck "$2" forked_read_after_free 'Invalid read of size 1'
     loud memcheck "$2" use_after_free 'Invalid write of size 1'

@@ -228,6 +228,18 @@ static void recovered_by_another(void)
   recover(MEMPOOL_ZERO | MEMPOOL_GUARD);
 }
 
+/* What is to be found by way of a block alone. */
+static mempool *volatile linked_pool;
+static void **volatile linked;
+
+static void pointed_to(void)
+{
+  mempool_destroy(make(CAPACITY));
+  linked_pool = make(CAPACITY);
+  linked = mempool_alloc(linked_pool);
+  expect(linked != NULL && (*linked = malloc(1)) != NULL);
+}
+
 /* ---- Wrong ---- */
 
 static void use_after_free(void)
@@ -397,6 +409,7 @@ int main(int argc, char **argv)
   } cases[] = {
     { "orderly", orderly },
     { "used_again", used_again },
+    { "pointed_to", pointed_to },
     { "handed_over", handed_over },
     { "recovered_by_another", recovered_by_another },
     { "forked_orderly", forked_orderly },
