@@ -339,7 +339,7 @@ void mempool__shared_figures(const mempool *pool, mempool_stats *stats);
 bool mempool__shared_check(const mempool *pool);
 bool mempool__shared_is_live(const mempool *pool, uint32_t index);
 bool mempool__shared_is_closed(const mempool *pool);
-size_t mempool__shared_held(const mempool *pool); /* by this owner */
+size_t mempool__shared_held(const mempool *pool); /* by this owner, if it isn't that of the process that forked this */
 void mempool__shared_dump(const mempool *pool, FILE *stream);
 
 /* Of threads.c: the thread with a slot ends; a child will be forked; this is that child, and has no lanes yet. */

@@ -5,6 +5,7 @@
 #if ATOMICS_LOCK_FREE
 
 #include "care.h"
+#include "os.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -140,6 +141,8 @@ size_t mempool__shared_held(const mempool *pool)
   const struct room *room = pool->room;
   size_t held = 0;
   uint32_t i;
+  if (room->process != mempool__os_process())
+    return 0; /* the parent's, in whose name we were working */
   for (i = 0; i < room->capacity; i++)
     held += word_owner(load_relaxed_u32(&room->words[i])) == room->owner;
   return held;

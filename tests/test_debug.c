@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BLOCK_SIZE 40
@@ -225,6 +226,37 @@ static void test_check_nothing_wrong_nothing_said(void)
   CU_ASSERT_STRING_EQUAL(what_was_said(), "");
 }
 
+/* What is out in the name of the parent is not the child's, who only lets go of the handle. */
+static void test_check_shared_handle_of_parent_nothing_said(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool;
+  void *block;
+  pid_t child;
+  int status = 1;
+  options.flags = MEMPOOL_SHARED | MEMPOOL_CHECK;
+  if (mempool_required_size(BLOCK_SIZE, CAPACITY, &options) == 0) {
+    skip_test("this build has no shared pools");
+    return;
+  }
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, BLOCK_SIZE, CAPACITY, &options), MEMPOOL_OK);
+  block = mempool_alloc(pool);
+  if (!listen_to_errors())
+    return;
+  child = fork();
+  if (child == 0) {
+    mempool_destroy(pool);
+    _exit(0);
+  }
+  if (child > 0)
+    CU_ASSERT(waitpid(child, &status, 0) == child && status == 0);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
+  mempool_destroy(pool);
+  CU_ASSERT_STRING_EQUAL(what_was_said(), "");
+  if (child < 0)
+    skip_test("there is no fork() here");
+}
+
 /* Without MEMPOOL_CHECK, and without MEMPOOL_DEBUG, the library never says anything. */
 static void test_refused_frees_unasked_nothing_said(void)
 {
@@ -376,6 +408,7 @@ int main(void)
     TEST(test_poison_bulk_in_vain_nothing_found),
     TEST(test_check_everything_wrong_said),
     TEST(test_check_nothing_wrong_nothing_said),
+    TEST(test_check_shared_handle_of_parent_nothing_said),
     TEST(test_refused_frees_unasked_nothing_said),
     TEST(test_debug_zero_blocks_wiped),
     TEST(test_debug_guard_overrun_found),
