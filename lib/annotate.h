@@ -40,10 +40,13 @@ void mempool__annotate_given(void *block, size_t bytes);
 void mempool__annotate_look_away(void);
 void mempool__annotate_look_again(void);
 
-/* For functions that read what nobody may touch; loops in them go by volatile bytes, lest they become a call. */
+/*
+ * For functions that read what nobody may touch, or what others may be writing
+ * to; loops in them go by volatile bytes, lest they become a call.
+ */
 #if defined(__has_attribute)
-#if __has_attribute(no_sanitize_address)
-#define ANNOTATE_UNSEEN __attribute__((no_sanitize_address, noinline))
+#if __has_attribute(no_sanitize_address) && __has_attribute(no_sanitize_thread)
+#define ANNOTATE_UNSEEN __attribute__((no_sanitize_address, no_sanitize_thread, noinline))
 #endif
 #endif
 #ifndef ANNOTATE_UNSEEN

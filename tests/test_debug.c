@@ -7,6 +7,7 @@
 #include "runner.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,41 @@ TEST_OVER(over_poisoned_kinds, test_poison_bulk_in_vain_nothing_found)
   CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
   take(pool, blocks, CAPACITY);
   CU_ASSERT_EQUAL(mempool_free_bulk(pool, blocks, CAPACITY), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(stats_of(pool).damaged_blocks, 0);
+  tear_down(&f);
+}
+
+static void *take_fill_free(void *arg)
+{
+  mempool *pool = arg;
+  void *blocks[2];
+  int round;
+  for (round = 0; round < 300; round++) {
+    size_t count = mempool_alloc_burst(pool, blocks, 2), i;
+    for (i = 0; i < count; i++)
+      memset(blocks[i], round, BLOCK_SIZE);
+    CU_ASSERT_EQUAL(mempool_free_bulk(pool, blocks, count), MEMPOOL_OK);
+  }
+  return NULL;
+}
+
+/* Also of blocks that are being taken and given back no check says that they are damaged; nor ThreadSanitizer. */
+TEST_OVER(over_poisoned_kinds, test_poison_checked_while_others_use_ok)
+{
+  enum { THREADS = 2 };
+  fixture f;
+  pthread_t threads[THREADS];
+  int started = 0, i;
+  mempool *pool = set_up(&f, kind, BLOCK_SIZE, CAPACITY);
+  if ((kind->flags & MEMPOOL_SINGLE_THREADED) == 0) {
+    while (started < THREADS && pthread_create(&threads[started], NULL, take_fill_free, pool) == 0)
+      started++; /* there may be no threads here */
+  }
+  for (i = 0; i < 200; i++)
+    CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
+  while (started > 0)
+    CU_ASSERT_EQUAL(pthread_join(threads[--started], NULL), 0);
   CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
   CU_ASSERT_EQUAL(stats_of(pool).damaged_blocks, 0);
   tear_down(&f);
@@ -406,6 +442,7 @@ int main(void)
     TEST(test_poison_each_byte_written_after_free_found),
     TEST(test_poison_bulk_burst_and_wait_found),
     TEST(test_poison_bulk_in_vain_nothing_found),
+    TEST(test_poison_checked_while_others_use_ok),
     TEST(test_check_everything_wrong_said),
     TEST(test_check_nothing_wrong_nothing_said),
     TEST(test_check_shared_handle_of_parent_nothing_said),
