@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "annotate.h"
 
+#include "atomics.h"
+
 /*
  * The sanitizers' calls are there if the program was built with one, however
  * this library was.  Built with ThreadSanitizer itself it shows all that it does.
@@ -9,7 +11,7 @@
 #define WEAK __attribute__((weak, visibility("default")))
 WEAK void __asan_poison_memory_region(void const volatile *address, size_t bytes);
 WEAK void __asan_unpoison_memory_region(void const volatile *address, size_t bytes);
-#if !defined(__SANITIZE_THREAD__)
+#if !ATOMICS_SEEN_BY_TSAN
 WEAK void __tsan_acquire(void *address);
 WEAK void __tsan_release(void *address);
 WEAK void __tsan_write_range(void *address, unsigned long bytes);

@@ -17,6 +17,18 @@
 #define ATOMICS_LOCK_FREE 0
 #endif
 
+/* Whether this is built with ThreadSanitizer, which compilers say in one way or the other. */
+#if defined(__SANITIZE_THREAD__)
+#define ATOMICS_SEEN_BY_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ATOMICS_SEEN_BY_TSAN 1
+#endif
+#endif
+#ifndef ATOMICS_SEEN_BY_TSAN
+#define ATOMICS_SEEN_BY_TSAN 0
+#endif
+
 typedef _Atomic uint32_t atomic_u32;
 typedef _Atomic uint64_t atomic_u64;
 typedef _Atomic uintptr_t atomic_word;
@@ -187,7 +199,7 @@ static inline void fence_light(void)
 /* A full fence. */
 static inline void fence_full(void)
 {
-#ifdef __SANITIZE_THREAD__
+#if ATOMICS_SEEN_BY_TSAN
   /* ThreadSanitizer knows no fences. */
   static atomic_u32 dummy;
   (void)atomic_fetch_add_explicit(&dummy, 1, memory_order_seq_cst);
