@@ -29,7 +29,7 @@ trap 'rm -rf "$directory"' EXIT
 trap 'exit 99' HUP INT TERM
 number=0
 failed=0
-echo 1..48
+echo 1..50
 
 result() { # name
   number=$((number + 1))
@@ -79,6 +79,13 @@ run() { # tool, kind, case
   status=$?
 }
 
+# Other tools of Valgrind see what the program does without them.
+unchanged() { # kind
+  wrong=
+  valgrind --quiet --tool=none "$directory/memcheck-$1" unwatched >"$directory/said" 2>&1 || wrong="exit status $?"
+  result "Valgrind without memcheck, $1: pools are as ever"
+}
+
 # Nothing is reported.
 quiet() { # tool, kind, case
   wrong=
@@ -109,7 +116,7 @@ all() { # tool, kind
     reason=
   fi
   if [ -n "$reason" ]; then
-    case $1 in address) count=9 ;; memcheck) count=11 ;; thread) count=3 ;; esac
+    case $1 in address) count=9 ;; memcheck) count=12 ;; thread) count=3 ;; esac
     while [ $count -gt 0 ]; do
       skip "$1, $2" "$reason"
       count=$((count - 1))
@@ -145,6 +152,7 @@ all() { # tool, kind
     loud memcheck "$2" never_taken 'Invalid read of size 1'
     loud memcheck "$2" uninitialised 'uninitialised value'
     loud memcheck "$2" leak '64 bytes in 1 blocks are definitely lost'
+    unchanged "$2"
     ;;
   thread)
     quiet thread "$2" handed_over

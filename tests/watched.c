@@ -148,6 +148,15 @@ static void orderly(void)
   }
 }
 
+/* Nobody watches: blocks lie wall to wall. */
+static void unwatched(void)
+{
+  mempool *pool = make(CAPACITY);
+  unsigned char *block = take(pool), *next = take(pool);
+  expect((next > block ? next - block : block - next) == BLOCK_SIZE);
+  mempool_destroy(pool);
+}
+
 /* A block goes from one thread to another by nothing but the pool. */
 static void *take_and_write(void *arg)
 {
@@ -409,6 +418,7 @@ int main(int argc, char **argv)
   } cases[] = {
     { "orderly", orderly },
     { "used_again", used_again },
+    { "unwatched", unwatched },
     { "pointed_to", pointed_to },
     { "handed_over", handed_over },
     { "recovered_by_another", recovered_by_another },
