@@ -571,13 +571,18 @@ static bool free_outside(struct room *room, uint32_t index, uint32_t word)
   return freed;
 }
 
+/* In a plain pool, where there is nothing to be said. */
+static ALWAYS_INLINE mempool_status refuse_plainly(struct room *room, mempool_status status)
+{
+  add_relaxed_u64(&room->header->refused_frees, 1);
+  return status;
+}
+
 static mempool_status refuse(mempool *pool, const void *block, mempool_status status)
 {
-  struct room *room = pool->room;
-  add_relaxed_u64(&room->header->refused_frees, 1);
-  if (!room_is_plain(room))
+  if (!room_is_plain(pool->room))
     mempool__debug_say_refused(pool, block, status);
-  return status;
+  return refuse_plainly(pool->room, status);
 }
 
 /* Frees a block in this owner's name, whose word was seen to be live or, by us, held. */
@@ -643,7 +648,7 @@ mempool_status mempool__shared_free(mempool *pool, void *block)
       state = load_relaxed_u64(&lane->state);
       if (likely((state & LANE_COUNT_MASK) < room->lane_slots)) {
         if (unlikely(!free_inside(room, lane, state, (uint32_t)index, word)))
-          return refuse(pool, block, MEMPOOL_E_DOUBLE_FREE);
+          return refuse_plainly(room, MEMPOOL_E_DOUBLE_FREE);
         wake_if_any(room);
         return MEMPOOL_OK;
       }
