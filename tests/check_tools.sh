@@ -29,7 +29,7 @@ trap 'rm -rf "$directory"' EXIT
 trap 'exit 99' HUP INT TERM
 number=0
 failed=0
-echo 1..50
+echo 1..56
 
 result() { # name
   number=$((number + 1))
@@ -94,6 +94,17 @@ quiet() { # tool, kind, case
   result "$1, $2: $3: nothing reported"
 }
 
+# Nothing is told.
+hidden() { # tool, kind, case
+  wrong=
+  MEMPOOL_DEBUG=hide
+  export MEMPOOL_DEBUG
+  run "$1" "$2" "$3"
+  unset MEMPOOL_DEBUG
+  { [ $status -eq 0 ] && [ ! -s "$directory/said" ]; } || wrong="exit status $status, and this was said"
+  result "$1, $2: $3: hidden"
+}
+
 # The one thing that is wrong is.
 loud() { # tool, kind, case, words
   wrong=
@@ -116,7 +127,7 @@ all() { # tool, kind
     reason=
   fi
   if [ -n "$reason" ]; then
-    case $1 in address) count=9 ;; memcheck) count=12 ;; thread) count=3 ;; esac
+    case $1 in address) count=10 ;; memcheck) count=13 ;; thread) count=4 ;; esac
     while [ $count -gt 0 ]; do
       skip "$1, $2" "$reason"
       count=$((count - 1))
@@ -139,6 +150,7 @@ all() { # tool, kind
     loud address "$2" read_after_free 'use-after-poison'
     loud address "$2" overrun 'use-after-poison'
     loud address "$2" never_taken 'use-after-poison'
+    hidden address "$2" never_taken
     ;;
   memcheck)
     quiet memcheck "$2" orderly
@@ -150,6 +162,7 @@ all() { # tool, kind
     loud memcheck "$2" read_after_free 'Invalid read of size 1'
     loud memcheck "$2" overrun 'Invalid write of size 1'
     loud memcheck "$2" never_taken 'Invalid read of size 1'
+    hidden memcheck "$2" never_taken
     loud memcheck "$2" uninitialised 'uninitialised value'
     loud memcheck "$2" leak '64 bytes in 1 blocks are definitely lost'
     unchanged "$2"
@@ -158,6 +171,7 @@ all() { # tool, kind
     quiet thread "$2" handed_over
     quiet thread "$2" recovered_by_another
     loud thread "$2" use_after_free_by_another 'data race'
+    hidden thread "$2" use_after_free_by_another
     ;;
   esac
 }

@@ -7,6 +7,7 @@
 #include "runner.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,12 +198,22 @@ static unsigned count_in(const char *text, const char *part)
   return count;
 }
 
+static void *misused; /* the block that was, by misuse() */
+
+static unsigned count_of_address(const char *said, const char *before, const void *address)
+{
+  char words[64];
+  (void)snprintf(words, sizeof(words), "%s0x%" PRIxPTR " ", before, (uintptr_t)address);
+  return count_in(said, words);
+}
+
 /* A pool of which everything that can be is done wrong. */
 static void misuse(mempool *pool)
 {
   unsigned char *block = mempool_alloc(pool), *leaked = mempool_alloc(pool);
   CU_ASSERT_PTR_NOT_NULL_FATAL(block);
   CU_ASSERT_PTR_NOT_NULL_FATAL(leaked);
+  misused = block;
   CU_ASSERT_EQUAL(mempool_free(pool, block + 1), MEMPOOL_E_FOREIGN_BLOCK);
   block[BLOCK_SIZE] ^= 1;
   CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_E_CORRUPTED);
@@ -218,7 +229,9 @@ static void expect_all_said(const char *said)
 {
   CU_ASSERT_EQUAL(count_in(said, "libmempool: pool \"kitchen\": "), 5);
   CU_ASSERT_EQUAL(count_in(said, " refused: Foreign block"), 1);
-  CU_ASSERT_EQUAL(count_in(said, "block 0 at 0x"), 2);
+  CU_ASSERT_EQUAL(count_of_address(said, "block 0 at ", misused), 2);
+  CU_ASSERT_EQUAL(count_of_address(said, "free of ", misused), 1);
+  CU_ASSERT_EQUAL(count_of_address(said, "free of ", offset_by(misused, 1)), 1);
   CU_ASSERT_EQUAL(count_in(said, " was overrun: its canary is damaged\n"), 1);
   CU_ASSERT_EQUAL(count_in(said, " refused: Block already freed"), 1);
   CU_ASSERT_EQUAL(count_in(said, " was written to after it was freed, at byte 7\n"), 1);
@@ -260,6 +273,49 @@ static void test_check_nothing_wrong_nothing_said(void)
   CU_ASSERT_EQUAL(mempool_free(pool, NULL), MEMPOOL_OK);
   mempool_destroy(pool);
   CU_ASSERT_STRING_EQUAL(what_was_said(), "");
+}
+
+static void test_check_damaged_at_destruction_said(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool;
+  unsigned char *block;
+  options.flags = MEMPOOL_POISON | MEMPOOL_CHECK;
+  options.name = "kitchen";
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, BLOCK_SIZE, CAPACITY, &options), MEMPOOL_OK);
+  block = mempool_alloc(pool);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
+  if (!listen_to_errors())
+    return;
+  block[1] ^= 1;
+  mempool_destroy(pool);
+  CU_ASSERT_STRING_EQUAL(what_was_said(), "libmempool: pool \"kitchen\": destroyed, and found damaged\n");
+}
+
+/* What others hold who are attached as well is out rightly. */
+static void test_check_shared_own_blocks_said(void)
+{
+  static unsigned char memory[1 << 14];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool, *other;
+  void *block;
+  options.flags = MEMPOOL_SHARED | MEMPOOL_CHECK;
+  options.max_owners = 8;
+  if (mempool_required_size(BLOCK_SIZE, CAPACITY, &options) == 0) {
+    skip_test("this build has no shared pools");
+    return;
+  }
+  CU_ASSERT_EQUAL_FATAL(mempool_init(&pool, memory, sizeof(memory), BLOCK_SIZE, CAPACITY, &options), MEMPOOL_OK);
+  CU_ASSERT_EQUAL_FATAL(mempool_attach(&other, memory, sizeof(memory)), MEMPOOL_OK);
+  block = mempool_alloc(pool);
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(other));
+  CU_ASSERT_PTR_NOT_NULL(mempool_alloc(other));
+  if (!listen_to_errors())
+    return;
+  mempool_destroy(other);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
+  mempool_destroy(pool);
+  CU_ASSERT_STRING_EQUAL(what_was_said(), "libmempool: pool \"\": destroyed while blocks were out: 2\n");
 }
 
 /* What is out in the name of the parent is not the child's, who only lets go of the handle. */
@@ -445,6 +501,8 @@ int main(void)
     TEST(test_poison_checked_while_others_use_ok),
     TEST(test_check_everything_wrong_said),
     TEST(test_check_nothing_wrong_nothing_said),
+    TEST(test_check_damaged_at_destruction_said),
+    TEST(test_check_shared_own_blocks_said),
     TEST(test_check_shared_handle_of_parent_nothing_said),
     TEST(test_refused_frees_unasked_nothing_said),
     TEST(test_debug_zero_blocks_wiped),
