@@ -328,24 +328,49 @@ static void leave_and_wake(mempool *pool, atomic_u32 *bell)
     mempool__os_wake(bell);
 }
 
-/* Frees one block that is to be looked over or wiped, which isn't done with the lock held. */
-static mempool_status free_with_care(mempool *pool, void *block)
+enum { BATCH = 64 };
+
+/* Judges blocks, and holds those that may be freed, so that each is held once.  Returns why others are refused. */
+static void hold_batch(mempool *pool, void *const *blocks, size_t count, mempool_status *judgements)
 {
-  uintptr_t index = geometry_index(&pool->geometry, block);
-  mempool_status status;
+  size_t i;
   pool_enter(pool);
-  status = judge(pool, block, index);
-  if (status == MEMPOOL_OK)
-    depot_hold(pool->depot, index);
-  pool_leave(pool);
-  if (status != MEMPOOL_OK) {
-    mempool__debug_say_refused(pool, block, status);
-    return status;
+  for (i = 0; i < count; i++) {
+    uintptr_t index = geometry_index(&pool->geometry, blocks[i]);
+    judgements[i] = blocks[i] != NULL ? judge(pool, blocks[i], index) : MEMPOOL_OK;
+    if (judgements[i] == MEMPOOL_OK && blocks[i] != NULL)
+      depot_hold(pool->depot, index);
   }
-  status = mempool__care_freed(pool, index);
+  pool_leave(pool);
+}
+
+/*
+ * Frees up to BATCH blocks that are to be looked over or wiped, which isn't
+ * done with the lock held.  As in free_plainly(), one that stands there twice is
+ * refused the second time.
+ */
+static mempool_status free_with_care(mempool *pool, void *const *blocks, size_t count)
+{
+  mempool_status judgements[BATCH];
+  mempool_status damages[BATCH];
+  mempool_status status = MEMPOOL_OK;
+  size_t i;
+  hold_batch(pool, blocks, count, judgements);
+  for (i = 0; i < count; i++) {
+    damages[i] = MEMPOOL_OK;
+    if (judgements[i] != MEMPOOL_OK)
+      mempool__debug_say_refused(pool, blocks[i], judgements[i]);
+    else if (blocks[i] != NULL)
+      damages[i] = mempool__care_freed(pool, geometry_index(&pool->geometry, blocks[i]));
+  }
   pool_enter(pool);
-  pool->damaged_blocks += status != MEMPOOL_OK;
-  depot_give(pool->depot, block, index);
+  for (i = 0; i < count; i++) {
+    pool->damaged_blocks += damages[i] != MEMPOOL_OK;
+    if (judgements[i] == MEMPOOL_OK && blocks[i] != NULL)
+      depot_give(pool->depot, blocks[i], geometry_index(&pool->geometry, blocks[i]));
+    if (status == MEMPOOL_OK)
+      status = judgements[i] != MEMPOOL_OK ? judgements[i] : damages[i];
+  }
   leave_and_wake(pool, serve_waiters(pool));
   return status;
 }
@@ -398,8 +423,8 @@ static mempool_status free_each(mempool *pool, void *const *blocks, size_t count
     mempool__thread_join();
   if ((pool_mode(pool) & MODE_AT_FREE) == 0)
     return free_plainly(pool, blocks, count);
-  for (i = 0; i < count; i++) {
-    mempool_status one = blocks[i] != NULL ? free_with_care(pool, blocks[i]) : MEMPOOL_OK;
+  for (i = 0; i < count; i += BATCH) {
+    mempool_status one = free_with_care(pool, blocks + i, count - i < BATCH ? count - i : BATCH);
     if (status == MEMPOOL_OK)
       status = one;
   }

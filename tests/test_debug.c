@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,38 @@ TEST_OVER(over_poisoned_kinds, test_poison_checked_while_others_use_ok)
   CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_OK);
   CU_ASSERT_EQUAL(stats_of(pool).damaged_blocks, 0);
   tear_down(&f);
+}
+
+/* ---- Waiters ---- */
+
+static void *wait_for_block(void *arg)
+{
+  void *block = NULL;
+  CU_ASSERT_EQUAL(mempool_alloc_wait(arg, &block, -1), MEMPOOL_OK);
+  return block;
+}
+
+/* The first goes to the waiter; the second would take it from him. */
+static void test_guard_bulk_block_twice_with_waiter_refused(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  void *blocks[2], *served = NULL;
+  pthread_t thread;
+  mempool *pool;
+  options.flags = MEMPOOL_GUARD;
+  CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, BLOCK_SIZE, 1, &options), MEMPOOL_OK);
+  blocks[0] = blocks[1] = mempool_alloc(pool);
+  if (pthread_create(&thread, NULL, wait_for_block, pool) != 0) {
+    skip_test("there are no threads here");
+    return;
+  }
+  while (stats_of(pool).waiting == 0)
+    sched_yield();
+  CU_ASSERT_EQUAL(mempool_free_bulk(pool, blocks, 2), MEMPOOL_E_DOUBLE_FREE);
+  CU_ASSERT_EQUAL(pthread_join(thread, &served), 0);
+  CU_ASSERT_PTR_EQUAL(served, blocks[0]);
+  CU_ASSERT_EQUAL(stats_of(pool).used, 1);
+  mempool_destroy(pool);
 }
 
 /* ---- What is said ---- */
@@ -499,6 +532,7 @@ int main(void)
     TEST(test_poison_bulk_burst_and_wait_found),
     TEST(test_poison_bulk_in_vain_nothing_found),
     TEST(test_poison_checked_while_others_use_ok),
+    TEST(test_guard_bulk_block_twice_with_waiter_refused),
     TEST(test_check_everything_wrong_said),
     TEST(test_check_nothing_wrong_nothing_said),
     TEST(test_check_damaged_at_destruction_said),
