@@ -174,21 +174,22 @@ static void say_unknown(const char *text, size_t length)
 
 struct debug mempool__debug_asked(void)
 {
-  static atomic_u32 told; /* what isn't known */
+  static atomic_u32 told; /* what isn't known: by whoever comes first */
   struct debug debug;
   const char *text = mempool__os_debug_words();
   bool unknown = false;
+  bool tells = false;
   memset(&debug, 0, sizeof debug);
   while (text != NULL && *text != '\0') {
     size_t length = strcspn(text, ",");
     if (length > 0 && !read_word(&debug, text, length)) {
+      if (!unknown && load_relaxed_u32(&told) == 0)
+        tells = exchange_acquire_u32(&told, 1) == 0;
       unknown = true;
-      if (load_relaxed_u32(&told) == 0)
+      if (tells)
         say_unknown(text, length);
     }
     text += length + (text[length] == ',');
   }
-  if (unknown)
-    store_relaxed_u32(&told, 1);
   return debug;
 }

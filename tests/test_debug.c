@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,7 +194,7 @@ static void test_guard_bulk_block_twice_with_waiter_refused(void)
 static struct {
   int real, file;
   char name[32];
-  char text[8192];
+  char text[1 << 14];
 } heard;
 
 static bool listen_to_errors(void)
@@ -479,7 +480,51 @@ static void test_debug_strict_alone_refused_said(void)
   CU_ASSERT_EQUAL(count_in(said, "Block already freed"), 1);
 }
 
-/* The only test with words that aren't known. */
+static atomic_int about_to_make;
+
+static void *make_with_others(void *arg)
+{
+  mempool *pool = NULL;
+  (void)arg;
+  atomic_fetch_add(&about_to_make, 1);
+  while (atomic_load(&about_to_make) < 2)
+    continue;
+  (void)mempool_create(&pool, BLOCK_SIZE, CAPACITY, NULL);
+  mempool_destroy(pool);
+  return NULL;
+}
+
+/* In children: the process of these tests says such words once only, in the next test. */
+static void test_debug_unknown_word_of_two_threads_said_once(void)
+{
+  enum { CHILDREN = 100 };
+  pthread_t other;
+  pid_t child = 0;
+  const char *said;
+  int i, status;
+  if (!listen_to_errors())
+    return;
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide,gaurd", 1), 0);
+  for (i = 0; i < CHILDREN && child >= 0; i++) {
+    child = fork();
+    if (child == 0) {
+      if (pthread_create(&other, NULL, make_with_others, NULL) == 0) {
+        (void)make_with_others(NULL);
+        (void)pthread_join(other, NULL);
+      }
+      _exit(0);
+    }
+    CU_ASSERT(child < 0 || (waitpid(child, &status, 0) == child && status == 0));
+  }
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
+  said = what_was_said();
+  if (child < 0)
+    skip_test("there is no fork() here");
+  else
+    CU_ASSERT_EQUAL(count_in(said, "\n"), CHILDREN);
+}
+
+/* The only test with words that aren't known to this process. */
 static void test_debug_unknown_words_said_once(void)
 {
   mempool *first, *second;
@@ -544,6 +589,7 @@ int main(void)
     TEST(test_debug_all_words_everything_wrong_said),
     TEST(test_debug_shared_everything_wrong_said),
     TEST(test_debug_strict_alone_refused_said),
+    TEST(test_debug_unknown_word_of_two_threads_said_once),
     TEST(test_debug_unknown_words_said_once),
     TEST(test_debug_guard_memory_too_small_goes_without),
   };
