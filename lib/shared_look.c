@@ -205,8 +205,11 @@ static bool word_is_sound(const mempool *pool, uint32_t index)
     sound = mempool__care_is_whole(pool, index, word_condition(word) == WORD_FREE);
   if (sound)
     sound = index < fresh;
-  /* Somebody may have been at it; then it is not for us to judge. */
-  return sound || load_acquire_u32(&room->words[index]) != word;
+  if (sound)
+    return true;
+  /* Somebody may have been at it; then it is not for us to judge.  What was seen of the block was read before that. */
+  fence_full();
+  return load_acquire_u32(&room->words[index]) != word;
 }
 
 bool mempool__shared_check(const mempool *pool)
