@@ -304,6 +304,7 @@ static void test_check_nothing_wrong_nothing_said(void)
     return;
   CU_ASSERT_EQUAL_FATAL(mempool_create(&pool, BLOCK_SIZE, CAPACITY, &options), MEMPOOL_OK);
   CU_ASSERT_EQUAL(mempool_free(pool, mempool_alloc(pool)), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_free(pool, mempool_alloc(pool)), MEMPOOL_OK); /* the same once more */
   CU_ASSERT_EQUAL(mempool_free(pool, NULL), MEMPOOL_OK);
   mempool_destroy(pool);
   CU_ASSERT_STRING_EQUAL(what_was_said(), "");
