@@ -147,7 +147,8 @@ typedef enum mempool_status {
  * ignored in programs with more rights than who starts them.  And if
  * AddressSanitizer, Valgrind's memcheck or ThreadSanitizer watches the program,
  * they are told what a block is; the word hide ends that.  Pools made under a
- * tool, or under any word but hide, have no caches.  See mempool_debugging(7).
+ * tool, or under any word but hide, have no caches, except with MEMPOOL_SHARED.
+ * See mempool_debugging(7).
  *
  * With MEMPOOL_SHARED everything that the pool is lies in its memory, with no
  * pointer in it and no lock: processes that map the memory share the pool,

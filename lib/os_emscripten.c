@@ -9,6 +9,7 @@
 #ifdef __EMSCRIPTEN__
 
 #include <emscripten/heap.h>
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <sched.h>
@@ -167,7 +168,9 @@ const char *mempool__os_debug_words(void)
 
 void mempool__os_say(const char *line, size_t length)
 {
+  int saved = errno;
   (void)!write(STDERR_FILENO, line, length);
+  errno = saved;
 }
 
 /* No processes, and so none of which could be told that it is gone. */

@@ -103,13 +103,15 @@ static bool is_shared(const struct request *request)
 /*
  * What isn't the caller's wish: the environment's, and that tools watch.  Of
  * blocks that processes share no tool is told who may touch them: that may have
- * been agreed on elsewhere.
+ * been agreed on elsewhere; and what is said is for each process to choose.
  */
-static void add_aids(struct request *request)
+static void add_aids(struct request *request, bool roomy)
 {
   struct debug debug = mempool__debug_asked();
-  request->options.flags |= debug.flags;
-  if (debug.reports || (request->options.flags & MEMPOOL_CHECK) != 0)
+  request->options.flags |= debug.flags & ~(uint32_t)(roomy ? MEMPOOL_CHECK : MEMPOOL_CHECK | MEMPOOL_GUARD);
+  if ((debug.flags & MEMPOOL_CHECK) != 0)
+    request->mode |= MODE_CHECK;
+  if (debug.reports)
     request->mode |= MODE_REPORT;
   request->watched = !debug.hides && mempool__annotate_sees_memory();
   if (request->watched && !is_shared(request))
@@ -118,9 +120,9 @@ static void add_aids(struct request *request)
     request->mode |= MODE_THREADS;
 }
 
-/* With `aids`, which may need room behind each block. */
+/* If roomy, with room behind each block for what the caller didn't ask for. */
 static mempool_status read_request(struct request *request, size_t block_size, size_t capacity,
-                                   const mempool_options *options, bool aids)
+                                   const mempool_options *options, bool roomy)
 {
   mempool_status status;
   memset(request, 0, sizeof *request);
@@ -129,13 +131,12 @@ static mempool_status read_request(struct request *request, size_t block_size, s
     return status;
   if (!OS_HAS_THREADS && (request->options.flags & MEMPOOL_SHARED) == 0)
     request->options.flags |= MEMPOOL_SINGLE_THREADED;
-  if (aids)
-    add_aids(request);
+  add_aids(request, roomy);
   plan_caches(request, capacity);
   status = mempool__layout_plan(&request->plan, sizeof(mempool) + request->cache_count * sizeof(struct cache),
                                 block_size, capacity, request->options.alignment,
                                 (request->options.flags & MEMPOOL_GUARD) != 0 ||
-                                  (request->mode & MODE_MEMORY) != 0);
+                                  (roomy && (request->mode & MODE_MEMORY) != 0));
   if (status != MEMPOOL_OK)
     return status;
   if (is_shared(request))
@@ -148,6 +149,14 @@ static mempool_status read_request(struct request *request, size_t block_size, s
                                  sizeof(struct cache_slot)))
     return MEMPOOL_E_INVALID_BLOCK_SIZE;
   return MEMPOOL_OK;
+}
+
+/* Nothing is refused for that room alone. */
+static mempool_status read_roomy_request(struct request *request, size_t block_size, size_t capacity,
+                                         const mempool_options *options)
+{
+  mempool_status status = read_request(request, block_size, capacity, options, true);
+  return status != MEMPOOL_E_INVALID_BLOCK_SIZE ? status : read_request(request, block_size, capacity, options, false);
 }
 
 static uint32_t mode_of(const struct request *request, bool callers_memory)
@@ -287,7 +296,7 @@ mempool_status mempool_create(mempool **pool, size_t block_size, size_t capacity
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
-  status = read_request(&request, block_size, capacity, options, true);
+  status = read_roomy_request(&request, block_size, capacity, options);
   if (status != MEMPOOL_OK)
     return status;
   if (is_shared(&request))
@@ -322,7 +331,7 @@ static size_t bytes_of(const struct request *request)
 size_t mempool_required_size(size_t block_size, size_t capacity, const mempool_options *options)
 {
   struct request request;
-  if (read_request(&request, block_size, capacity, options, true) != MEMPOOL_OK)
+  if (read_roomy_request(&request, block_size, capacity, options) != MEMPOOL_OK)
     return 0;
   return bytes_of(&request);
 }
@@ -334,13 +343,11 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
   mempool_status status;
   uintptr_t front;
   uintptr_t base;
-  bool watched;
   if (pool == NULL)
     return MEMPOOL_E_INVALID_ARGUMENT;
   *pool = NULL;
-  status = read_request(&request, block_size, capacity, options, true);
-  watched = request.watched;
-  if (status == MEMPOOL_OK && size < bytes_of(&request)) /* a program whose memory was measured without aids */
+  status = read_roomy_request(&request, block_size, capacity, options);
+  if (status == MEMPOOL_OK && size < bytes_of(&request)) /* a program whose memory was measured without */
     status = read_request(&request, block_size, capacity, options, false);
   if (status != MEMPOOL_OK)
     return status;
@@ -351,7 +358,7 @@ mempool_status mempool_init(mempool **pool, void *memory, size_t size, size_t bl
   if (size < bytes_of(&request))
     return MEMPOOL_E_NO_MEMORY;
   front = round_up((uintptr_t)memory, GEOMETRY_CACHE_LINE);
-  if (watched)
+  if (request.watched)
     mempool__annotate_reuse((void *)front, memory, bytes_of(&request));
   if (is_shared(&request))
     return mempool__shared_init(pool, memory, size, &request.shape);

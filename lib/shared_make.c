@@ -294,6 +294,8 @@ static uint32_t mode_of(const struct shared_shape *shape)
   uint32_t mode = MODE_SHARED;
   if (debug.reports)
     mode |= MODE_REPORT;
+  if ((debug.flags & MEMPOOL_CHECK) != 0)
+    mode |= MODE_CHECK;
   if (!debug.hides && mempool__annotate_sees_threads())
     mode |= MODE_THREADS;
   if ((shape->flags & MEMPOOL_POISON) != 0)

@@ -548,19 +548,25 @@ static void test_debug_unknown_words_said_once(void)
   mempool_destroy(second);
 }
 
-/* Memory that was measured without a canary in mind still makes a pool, which has none. */
+/* Memory that was measured without a canary in mind still makes a pool, which has none, but what else is asked for. */
 static void test_debug_guard_memory_too_small_goes_without(void)
 {
   static unsigned char memory[1 << 16];
   mempool *pool = NULL;
   size_t size, guarded;
+  void *block;
   CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
   size = mempool_required_size(64, CAPACITY, NULL);
   CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "guard,hide", 1), 0);
   guarded = mempool_required_size(64, CAPACITY, NULL);
   CU_ASSERT(guarded > size && guarded <= sizeof(memory));
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "guard,poison,hide", 1), 0);
   CU_ASSERT_EQUAL(mempool_init(&pool, memory, size, 64, CAPACITY, NULL), MEMPOOL_OK);
-  CU_ASSERT_EQUAL(mempool_free(pool, mempool_alloc(pool)), MEMPOOL_OK);
+  block = mempool_alloc(pool);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_OK);
+  memset(block, 1, 1);
+  CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_E_CORRUPTED); /* the other words hold */
+  CU_ASSERT_EQUAL(mempool_init(&pool, memory, size, 64, CAPACITY, NULL), MEMPOOL_OK);
   mempool_destroy(pool);
   CU_ASSERT_EQUAL(mempool_init(&pool, memory, size - 1, 64, CAPACITY, NULL), MEMPOOL_E_NO_MEMORY);
   CU_ASSERT_EQUAL(mempool_init(&pool, memory, guarded, 64, CAPACITY, NULL), MEMPOOL_OK);
@@ -568,6 +574,52 @@ static void test_debug_guard_memory_too_small_goes_without(void)
   CU_ASSERT_EQUAL(mempool_check(pool), MEMPOOL_E_CORRUPTED);
   mempool_destroy(pool);
   CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
+}
+
+/* Nothing that a program may have without it is refused. */
+static void test_debug_guard_no_address_space_goes_without(void)
+{
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  size_t capacity = 100, size;
+  options.alignment = (size_t)1 << 21;
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
+  size = ((size_t)PTRDIFF_MAX / capacity) & ~(options.alignment - 1);
+  while (mempool_required_size(size, capacity, &options) == 0) /* the greatest; eight bytes more are one alignment more */
+    size -= options.alignment;
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "guard,hide", 1), 0);
+  CU_ASSERT_NOT_EQUAL(mempool_required_size(size, capacity, &options), 0);
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
+}
+
+/* What is said is for each process to choose. */
+static void test_debug_check_of_maker_not_of_who_attaches(void)
+{
+  static unsigned char memory[1 << 20];
+  mempool_options options = MEMPOOL_OPTIONS_INIT;
+  mempool *pool = NULL, *attached = NULL;
+  const char *said;
+  void *block;
+  options.flags = MEMPOOL_SHARED;
+  options.max_owners = 4;
+  if (mempool_required_size(BLOCK_SIZE, CAPACITY, &options) == 0) {
+    skip_test("this build has no shared pools");
+    return;
+  }
+  if (!listen_to_errors())
+    return;
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide,check", 1), 0);
+  CU_ASSERT_EQUAL(mempool_init(&pool, memory, sizeof(memory), BLOCK_SIZE, CAPACITY, &options), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(setenv("MEMPOOL_DEBUG", "hide", 1), 0);
+  CU_ASSERT_EQUAL(mempool_attach(&attached, memory, sizeof(memory)), MEMPOOL_OK);
+  block = mempool_alloc(attached);
+  CU_ASSERT_EQUAL(mempool_free(attached, block), MEMPOOL_OK);
+  CU_ASSERT_EQUAL(mempool_free(attached, block), MEMPOOL_E_DOUBLE_FREE);
+  CU_ASSERT_EQUAL(mempool_free(pool, block), MEMPOOL_E_DOUBLE_FREE);
+  mempool_destroy(attached);
+  mempool_destroy(pool);
+  said = what_was_said();
+  CU_ASSERT_EQUAL(count_in(said, "\n"), 1);
+  CU_ASSERT_EQUAL(count_in(said, "already freed"), 1);
 }
 
 int main(void)
@@ -593,6 +645,8 @@ int main(void)
     TEST(test_debug_unknown_word_of_two_threads_said_once),
     TEST(test_debug_unknown_words_said_once),
     TEST(test_debug_guard_memory_too_small_goes_without),
+    TEST(test_debug_guard_no_address_space_goes_without),
+    TEST(test_debug_check_of_maker_not_of_who_attaches),
   };
   return RUN_TESTS(tests);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define ATOMICS_LOCK_FREE 1
+#define ATOMICS_SEEN_BY_TSAN 1 /* the accesses that are instrumented are for the model */
 
 typedef uint32_t atomic_u32;
 typedef uintptr_t atomic_word;
