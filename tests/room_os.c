@@ -507,7 +507,9 @@ static void test_os_process_start_foreign_proc_unknown(void)
       _exit(CANT_TELL);
     contained = fork();
     if (contained == 0)
-      _exit(mempool__os_process() == 1 && mempool__os_process_start(1) == 1 && mempool__os_process_start(2) == 0 ? 0 : 1);
+      _exit(mempool__os_process() == 1 && mempool__os_process_start(1) == 1 && mempool__os_process_start(30000) == 0
+              ? 0
+              : 1);
     _exit(waitpid(contained, &status, 0) == contained && WIFEXITED(status) ? WEXITSTATUS(status) : 1);
   }
   CU_ASSERT_EQUAL_FATAL(waitpid(child, &status, 0), child);
