@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,11 +173,15 @@ uint32_t mempool__os_process(void)
   return (uint32_t)getpid();
 }
 
-/* Linux numbers its process namespaces one after the other. */
+/* Linux numbers its process namespaces one after the other; the link is "pid:[NUMBER]". */
 uint32_t mempool__os_process_space(void)
 {
-  struct stat space;
-  return stat("/proc/self/ns/pid", &space) == 0 ? (uint32_t)(space.st_ino % 255 + 1) : 0;
+  char told[32];
+  ssize_t length = readlink("/proc/self/ns/pid", told, sizeof told - 1);
+  const char *number;
+  told[length > 0 ? length : 0] = '\0';
+  number = strchr(told, '[');
+  return number != NULL ? (uint32_t)(strtoul(number + 1, NULL, 10) % 255 + 1) : 0;
 }
 
 #ifdef __linux__
@@ -196,21 +199,26 @@ static char *append_number(char *end, uint32_t number)
 }
 
 /* Whether /proc is that of our process namespace: a container may have its host's, of which our numbers are not. */
-static bool proc_is_ours(void)
+static bool proc_is_ours(uint32_t our_number)
 {
   char ours[10];
   char told[sizeof ours + 1];
-  size_t length = (size_t)(append_number(ours, (uint32_t)getpid()) - ours);
+  size_t length = (size_t)(append_number(ours, our_number) - ours);
   return readlink("/proc/self", told, sizeof told) == (ssize_t)length && memcmp(told, ours, length) == 0;
 }
 
-/* Reads /proc/PROCESS/stat, with a 0 at its end.  False if that can't be done. */
+/* Reads what /proc tells of a process, with a 0 at its end.  False if that can't be done. */
 static bool read_stat(uint32_t process, char *text, size_t size)
 {
-  char path[32] = "/proc/";
+  char path[32] = "/proc/self/stat";
+  uint32_t ours = mempool__os_process();
   ssize_t length;
   int file;
-  strcpy(append_number(path + strlen(path), process), "/stat");
+  if (process != ours) {
+    if (!proc_is_ours(ours))
+      return false;
+    strcpy(append_number(path + strlen("/proc/"), process), "/stat");
+  }
   file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return false;
@@ -234,7 +242,7 @@ static uint64_t start_of(uint32_t process)
   const char *at;
   bool dead = false;
   int field;
-  if (!proc_is_ours() || !read_stat(process, text, sizeof text))
+  if (!read_stat(process, text, sizeof text))
     return 1;
   at = strrchr(text, ')'); /* the name before it may hold anything */
   for (field = STATE; at != NULL && field <= START; field++) {

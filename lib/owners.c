@@ -30,23 +30,25 @@ static uint64_t this_process(unsigned process_shift)
          << process_shift;
 }
 
+/* Of numbers in another space nothing is known. */
+static bool is_ours_to_tell(uint32_t space)
+{
+  uint32_t ours = mempool__os_process_space();
+  return space == ours || space == 0 || ours == 0;
+}
+
 /*
  * Whether the process that a slot names is no more; the slot is attached, left,
- * or being recovered.  Of one in another space nothing is known.
+ * or being recovered.
  */
 static bool process_is_gone(uint64_t slot)
 {
   unsigned shift = state_of(slot) == OWNER_RECOVERING ? BY_PROCESS_SHIFT : PROCESS_SHIFT;
   unsigned start_shift = shift + PROCESS_BITS + SPACE_BITS;
-  uint32_t space = mempool__os_process_space();
-  uint64_t their_space = field(slot, shift + PROCESS_BITS, SPACE_BITS);
   uint64_t start = mempool__os_process_start((uint32_t)field(slot, shift, PROCESS_BITS));
   uint64_t noted = slot >> start_shift;
-  if (space != 0 && their_space != 0 && space != their_space)
-    return false;
-  if (start <= 1 || noted == 1)
-    return start == 0;
-  return (start << start_shift) >> start_shift != noted;
+  bool gone = start <= 1 || noted == 1 ? start == 0 : (start << start_shift) >> start_shift != noted;
+  return gone && is_ours_to_tell((uint32_t)field(slot, shift + PROCESS_BITS, SPACE_BITS));
 }
 
 /* Whether a slot is in the name of somebody who is no more. */

@@ -28,7 +28,7 @@ emscripten='aligned_alloc free emscripten_get_heap_max emscripten_futex_wait ems
   __stack_pointer __memory_base __table_base __indirect_function_table __linear_memory __tls_base'
 bytes='memset memcpy memmove memcmp bcmp strncpy'
 # Which processes exist, and since when.
-processes='getpid kill readlink stat stat64 __stat64_time64 __xstat __xstat64 open open64 read close strlen strchr strrchr strcpy strtoul strtoull __isoc23_strtoul
+processes='getpid kill readlink open open64 read close strlen strchr strrchr strcpy strtoul strtoull __isoc23_strtoul
   __isoc23_strtoull
   stpcpy'
 # MEMPOOL_DEBUG, and what is said then; the calls of sanitizers, where a program has some.
