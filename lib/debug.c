@@ -51,13 +51,15 @@ static void end(struct line *line)
   mempool__os_say(line->text, line->length);
 }
 
-static void append_block(struct line *line, const mempool *pool, uintptr_t index)
+static void begin_with_block(struct line *line, const mempool *pool, uintptr_t index, const char *what)
 {
+  begin(line, pool);
   append(line, "block ");
   append_number(line, index, 10);
   append(line, " at 0x");
   append_number(line, (uintptr_t)geometry_address(&pool->geometry, (uint32_t)index), 16);
   append(line, " ");
+  append(line, what);
 }
 
 static bool reports(const mempool *pool)
@@ -70,9 +72,7 @@ void mempool__debug_say(const mempool *pool, uintptr_t index, const char *what)
   struct line line;
   if (!reports(pool))
     return;
-  begin(&line, pool);
-  append_block(&line, pool, index);
-  append(&line, what);
+  begin_with_block(&line, pool, index, what);
   end(&line);
 }
 
@@ -81,9 +81,7 @@ void mempool__debug_say_at(const mempool *pool, uintptr_t index, const char *wha
   struct line line;
   if (!reports(pool))
     return;
-  begin(&line, pool);
-  append_block(&line, pool, index);
-  append(&line, what);
+  begin_with_block(&line, pool, index, what);
   append_number(&line, at, 10);
   end(&line);
 }

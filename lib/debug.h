@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What somebody asks of the pools of a program that is not theirs to change: MEMPOOL_DEBUG; and telling them what was found. */
+/*
+ * What somebody asks of the pools of a program that is not theirs to change, by
+ * MEMPOOL_DEBUG; and telling them what was found.
+ */
 #ifndef MEMPOOL_DEBUG_H
 #define MEMPOOL_DEBUG_H
 

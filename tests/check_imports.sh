@@ -33,7 +33,8 @@ processes='getpid kill readlink open open64 read close strlen strchr strrchr str
   stpcpy'
 # MEMPOOL_DEBUG, and what is said then; the calls of sanitizers, where a program has some.
 debug='secure_getenv getenv getuid geteuid getgid getegid write strcspn'
-tools='__asan_poison_memory_region __asan_unpoison_memory_region __lsan_register_root_region __lsan_unregister_root_region __tsan_acquire __tsan_release __tsan_write_range'
+tools='__asan_poison_memory_region __asan_unpoison_memory_region
+  __lsan_register_root_region __lsan_unregister_root_region __tsan_acquire __tsan_release __tsan_write_range'
 # mempool_dump(), which writes to the stream that it is given.
 stream='fprintf fiprintf fwrite fputs fputc putc'
 own='mempool__*'
@@ -125,8 +126,8 @@ awk 'FILENAME == ARGV[1] { defined[$1]; next } !($2 in defined)' "$temporary/def
 set -f # patterns stay as they are
 [ "${FOR_EMSCRIPTEN-}" = yes ] || emscripten=
 # shellcheck disable=SC2086 # several patterns
-others "$temporary/imported" $emscripten $pages $clock $futex $threads $conditions $bytes $processes $debug $tools $stream $compilers \
-  >"$temporary/wrong"
+others "$temporary/imported" $emscripten $pages $clock $futex $threads $conditions $bytes $processes $debug $tools \
+  $stream $compilers >"$temporary/wrong"
 [ -s "$temporary/imported" ] || echo "nothing found in the archive" >>"$temporary/wrong"
 report "$every" "$temporary/wrong"
 

@@ -518,7 +518,8 @@ static void test_recover_died_in_recover_settles(void)
   CU_ASSERT_EQUAL_FATAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_OK);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(third));
   store_relaxed_u64(room_slot(f.pool->room, mempool_owner(third)),
-                    (uint64_t)OWNER_RECOVERING | (uint64_t)mempool_owner(f.peer) << BY_SHIFT | (uint64_t)1 << BY_START_SHIFT);
+                    (uint64_t)OWNER_RECOVERING | (uint64_t)mempool_owner(f.peer) << BY_SHIFT |
+                      (uint64_t)1 << BY_START_SHIFT);
   room_enter(f.peer->room, OUTSIDE_CALL);
   add_acq_rel_u64(&f.pool->room->header->others.frees, 1); /* of a block that it didn't come to */
   CU_ASSERT_EQUAL(recover(&f), 1);
@@ -591,7 +592,8 @@ static void test_recover_recoverer_died_taken_over(void)
   set_up(&f);
   CU_ASSERT_PTR_NOT_NULL(mempool_alloc(f.peer));
   store_relaxed_u64(room_slot(f.pool->room, 2),
-                    (uint64_t)OWNER_RECOVERING | 7u << BY_SHIFT | process << BY_PROCESS_SHIFT | (uint64_t)77 << BY_START_SHIFT);
+                    (uint64_t)OWNER_RECOVERING | 7u << BY_SHIFT | process << BY_PROCESS_SHIFT |
+                      (uint64_t)77 << BY_START_SHIFT);
   CU_ASSERT_EQUAL(mempool_recover(f.pool, 2, &recovered), MEMPOOL_OK);
   CU_ASSERT_EQUAL(recovered, 1);
   CU_ASSERT_EQUAL(used_of(f.pool), 0);
@@ -652,7 +654,8 @@ static void test_attach_all_owners_gone_takes_one_over(void)
   /* Not while a child may work in that name, nor while somebody lives who recovers it. */
   store_relaxed_u64(room_slot(f.pool->room, 2), gone | OWNER_FORKED);
   CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_E_NO_MEMORY);
-  store_relaxed_u64(room_slot(f.pool->room, 2), OWNER_RECOVERING | 1 << BY_SHIFT | (uint64_t)mempool__os_process() << BY_PROCESS_SHIFT |
+  store_relaxed_u64(room_slot(f.pool->room, 2),
+                    OWNER_RECOVERING | 1 << BY_SHIFT | (uint64_t)mempool__os_process() << BY_PROCESS_SHIFT |
                       mempool__os_process_start(mempool__os_process()) << BY_START_SHIFT);
   CU_ASSERT_EQUAL(mempool_attach(&third, f.memory, MEMORY_BYTES), MEMPOOL_E_NO_MEMORY);
   CU_ASSERT_EQUAL(used_of(f.pool), 3);
