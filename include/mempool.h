@@ -120,7 +120,7 @@ typedef enum mempool_status {
  * name          shown by mempool_dump(); copied, the first 31 bytes of it;
  *               NULL for none.
  * max_owners    with MEMPOOL_SHARED, how many may be attached at once, 1 to
- *               65534; 0 for the default, which is 65534.  Each takes eight
+ *               65534; 0 for the default, which is 65534.  Each takes twelve
  *               bytes of the pool's memory.  Without that flag of no effect.
  *
  * With MEMPOOL_GUARD eight bytes right behind each block's block_size bytes

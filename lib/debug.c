@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "debug.h"
 
+#include "annotate.h"
 #include "os.h"
 #include "shared.h"
 
@@ -137,26 +138,28 @@ static bool is_word(const char *text, size_t length, const char *word)
 }
 
 /* One word.  False if it isn't known. */
-static bool read_word(struct debug *debug, const char *text, size_t length)
+static bool read_word(struct debug *debug, bool *hides, const char *text, size_t length)
 {
   static const struct {
     char word[8];
-    uint32_t flag;
+    uint32_t flags;
+    uint32_t mode;
   } words[] = {
-    { "guard", MEMPOOL_GUARD },   { "zero", MEMPOOL_ZERO },   { "poison", MEMPOOL_POISON },
-    { "strict", MEMPOOL_STRICT }, { "check", MEMPOOL_CHECK },
+    { "guard", MEMPOOL_GUARD, MODE_REPORT },   { "zero", MEMPOOL_ZERO, MODE_REPORT },
+    { "poison", MEMPOOL_POISON, MODE_REPORT }, { "strict", MEMPOOL_STRICT, MODE_REPORT },
+    { "check", 0, MODE_REPORT | MODE_CHECK },
   };
   size_t i;
   for (i = 0; i < sizeof words / sizeof words[0]; i++) {
     if (is_word(text, length, words[i].word)) {
-      debug->flags |= words[i].flag;
-      debug->reports = true;
+      debug->flags |= words[i].flags;
+      debug->mode |= words[i].mode;
       return true;
     }
   }
   if (!is_word(text, length, "hide"))
     return false;
-  debug->hides = true;
+  *hides = true;
   return true;
 }
 
@@ -177,10 +180,11 @@ struct debug mempool__debug_asked(void)
   const char *text = mempool__os_debug_words();
   bool unknown = false;
   bool tells = false;
+  bool hides = false;
   memset(&debug, 0, sizeof debug);
   while (text != NULL && *text != '\0') {
     size_t length = strcspn(text, ",");
-    if (length > 0 && !read_word(&debug, text, length)) {
+    if (length > 0 && !read_word(&debug, &hides, text, length)) {
       if (!unknown && load_relaxed_u32(&told) == 0)
         tells = exchange_acquire_u32(&told, 1) == 0;
       unknown = true;
@@ -189,5 +193,9 @@ struct debug mempool__debug_asked(void)
     }
     text += length + (text[length] == ',');
   }
+  if (!hides && mempool__annotate_sees_memory())
+    debug.mode |= MODE_MEMORY;
+  if (!hides && mempool__annotate_sees_threads())
+    debug.mode |= MODE_THREADS;
   return debug;
 }

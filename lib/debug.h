@@ -9,12 +9,14 @@
 #include "pool.h"
 
 struct debug {
-  uint32_t flags;  /* MEMPOOL_GUARD and the like, for every pool */
-  bool reports;    /* what is found is said on standard error */
-  bool hides;      /* tools that watch are told nothing */
+  uint32_t flags; /* MEMPOOL_GUARD and the like, for every pool */
+  uint32_t mode;  /* what each process chooses for itself: of MODE_REPORT, MODE_CHECK, MODE_MEMORY and MODE_THREADS */
 };
 
-/* Reads the environment; nothing is asked in a program with more rights than who started it. */
+/*
+ * Reads the environment, and looks who watches; nothing is asked in a program
+ * with more rights than who started it.
+ */
 struct debug mempool__debug_asked(void);
 
 /* With MODE_REPORT: one line on standard error. */

@@ -108,16 +108,9 @@ static bool is_shared(const struct request *request)
 static void add_aids(struct request *request, bool roomy)
 {
   struct debug debug = mempool__debug_asked();
-  request->options.flags |= debug.flags & ~(uint32_t)(roomy ? MEMPOOL_CHECK : MEMPOOL_CHECK | MEMPOOL_GUARD);
-  if ((debug.flags & MEMPOOL_CHECK) != 0)
-    request->mode |= MODE_CHECK;
-  if (debug.reports)
-    request->mode |= MODE_REPORT;
-  request->watched = !debug.hides && mempool__annotate_sees_memory();
-  if (request->watched && !is_shared(request))
-    request->mode |= MODE_MEMORY;
-  if (!debug.hides && mempool__annotate_sees_threads())
-    request->mode |= MODE_THREADS;
+  request->options.flags |= roomy ? debug.flags : debug.flags & ~(uint32_t)MEMPOOL_GUARD;
+  request->watched = (debug.mode & MODE_MEMORY) != 0;
+  request->mode = is_shared(request) ? debug.mode & ~(uint32_t)MODE_MEMORY : debug.mode;
 }
 
 /* If roomy, with room behind each block for what the caller didn't ask for. */
@@ -159,25 +152,6 @@ static mempool_status read_roomy_request(struct request *request, size_t block_s
   return status != MEMPOOL_E_INVALID_BLOCK_SIZE ? status : read_request(request, block_size, capacity, options, false);
 }
 
-static uint32_t mode_of(const struct request *request, bool callers_memory)
-{
-  uint32_t flags = request->options.flags;
-  uint32_t mode = request->mode;
-  if ((flags & MEMPOOL_SINGLE_THREADED) == 0)
-    mode |= MODE_LOCKED;
-  if ((flags & MEMPOOL_COUNTERS) != 0)
-    mode |= MODE_COUNTERS;
-  if ((flags & MEMPOOL_GUARD) != 0)
-    mode |= MODE_GUARD;
-  if ((flags & MEMPOOL_ZERO) != 0)
-    mode |= callers_memory ? MODE_ZERO | MODE_ZERO_FIRST : MODE_ZERO;
-  if ((flags & MEMPOOL_POISON) != 0)
-    mode |= MODE_POISON;
-  if ((flags & MEMPOOL_CHECK) != 0)
-    mode |= MODE_CHECK | MODE_REPORT;
-  return mode;
-}
-
 /* Lays a pool: header and tables at front, which is aligned to a cache line; blocks at base. */
 static mempool *lay(const struct request *request, unsigned char *front, void *base, bool callers_memory)
 {
@@ -191,7 +165,8 @@ static mempool *lay(const struct request *request, unsigned char *front, void *b
   pool->flags = request->options.flags;
   if (request->options.name != NULL)
     strncpy(pool->name, request->options.name, NAME_BYTES - 1);
-  store_relaxed_u32(&pool->mode, mode_of(request, callers_memory));
+  store_relaxed_u32(&pool->mode, request->mode | pool_mode_of(pool->flags, callers_memory) |
+                                   ((pool->flags & MEMPOOL_SINGLE_THREADED) == 0 ? MODE_LOCKED : 0));
   pool->depot = pool_mode(pool) == 0 ? &pool->shortcut : &pool->behind;
   pool->depot->slots = (void **)(void *)(front + plan->slots);
   pool->depot->places = (atomic_u32 *)(void *)(front + plan->places);

@@ -96,6 +96,23 @@ static inline uint32_t pool_mode(const mempool *pool)
   return load_relaxed_u32(&pool->mode);
 }
 
+/* What flags ask for to be done; whether blocks hold something before they are taken first. */
+static inline uint32_t pool_mode_of(uint32_t flags, bool filled)
+{
+  uint32_t mode = 0;
+  if ((flags & MEMPOOL_COUNTERS) != 0)
+    mode |= MODE_COUNTERS;
+  if ((flags & MEMPOOL_GUARD) != 0)
+    mode |= MODE_GUARD;
+  if ((flags & MEMPOOL_ZERO) != 0)
+    mode |= filled ? MODE_ZERO | MODE_ZERO_FIRST : MODE_ZERO;
+  if ((flags & MEMPOOL_POISON) != 0)
+    mode |= MODE_POISON;
+  if ((flags & MEMPOOL_CHECK) != 0)
+    mode |= MODE_CHECK | MODE_REPORT;
+  return mode;
+}
+
 /* Whether processes share it; a constant where there are no such pools. */
 static inline bool pool_is_shared(const mempool *pool)
 {

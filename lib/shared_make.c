@@ -4,7 +4,6 @@
 
 #if ATOMICS_LOCK_FREE
 
-#include "annotate.h"
 #include "debug.h"
 #include "os.h"
 
@@ -290,25 +289,8 @@ static void fill_room(struct room *room, struct shared_header *header, const str
 /* The flags are the pool's; who is told of what is found, and which tools watch, is this process's own business. */
 static uint32_t mode_of(const struct shared_shape *shape)
 {
-  struct debug debug = mempool__debug_asked();
-  uint32_t mode = MODE_SHARED;
-  if (debug.reports)
-    mode |= MODE_REPORT;
-  if ((debug.flags & MEMPOOL_CHECK) != 0)
-    mode |= MODE_CHECK;
-  if (!debug.hides && mempool__annotate_sees_threads())
-    mode |= MODE_THREADS;
-  if ((shape->flags & MEMPOOL_POISON) != 0)
-    mode |= MODE_POISON;
-  if ((shape->flags & MEMPOOL_CHECK) != 0)
-    mode |= MODE_CHECK | MODE_REPORT;
-  if ((shape->flags & MEMPOOL_COUNTERS) != 0)
-    mode |= MODE_COUNTERS;
-  if ((shape->flags & MEMPOOL_GUARD) != 0)
-    mode |= MODE_GUARD;
-  if ((shape->flags & MEMPOOL_ZERO) != 0)
-    mode |= shape->first_time != 0 ? MODE_ZERO | MODE_ZERO_FIRST : MODE_ZERO;
-  return mode;
+  return MODE_SHARED | pool_mode_of(shape->flags, shape->first_time != 0) |
+         (mempool__debug_asked().mode & ~(uint32_t)MODE_MEMORY);
 }
 
 static void fill_pool(mempool *pool, struct room *room)
